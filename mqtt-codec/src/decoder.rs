@@ -1,0 +1,179 @@
+use crate::{
+    Connack, Connect, DecodeError, Delivery, Direction, MAX_PACKET_SIZE, Packet, PacketType, ProtocolVersion,
+    Publish, Suback, Subscribe, TopicNameRef, Unsubscribe,
+    header::{self, DUP, RemainingLength},
+    reader::Reader,
+};
+
+/// Decodes packets: how, not what; it keeps no state between calls.
+///
+/// The caller keeps the received bytes, hands in what it has, and drops the length of each packet that comes
+/// out. Nothing is copied or allocated.
+///
+/// ```
+/// use mqtt_codec::{Decoded, Decoder, Direction, Packet, PacketId, ProtocolVersion};
+///
+/// let decoder = Decoder::new(ProtocolVersion::V3_1_1, Direction::ToClient);
+/// let input = [0x40, 0x02, 0x00, 0x07, 0xd0, 0x00];
+/// let Decoded::Packet(packet, len) = decoder.decode(&input)? else { panic!("it is all there") };
+/// assert_eq!((Some(packet), len), (PacketId::new(7).map(Packet::Puback), 4));
+/// assert_eq!(decoder.decode(&input[len..])?, Decoded::Packet(Packet::Pingresp, 2));
+/// # Ok::<(), mqtt_codec::DecodeError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Decoder {
+    version: ProtocolVersion,
+    direction: Direction,
+    max_packet_size: usize,
+}
+
+/// What [`Decoder::decode`] found at the beginning of its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded<'a> {
+    /// A packet, and its length in bytes: the next packet begins behind them.
+    Packet(Packet<'a>, usize),
+    /// The input ends within a packet, or is empty.
+    Incomplete {
+        /// Input shorter than this, counted from the same beginning, cannot tell more.
+        needed: usize,
+    },
+    /// A packet that is longer than [`Decoder::max_packet_size`]; perhaps only its fixed header is there.
+    Oversize(Oversize),
+}
+
+impl Decoder {
+    /// Makes a decoder of packets of `version` that travel in `direction`.
+    ///
+    /// A CONNECT says its own version, so that `version` does not matter to it: a Server decodes the CONNECT and
+    /// goes on with a decoder of [`Connect::version`].
+    #[must_use]
+    pub const fn new(version: ProtocolVersion, direction: Direction) -> Self {
+        Self { version, direction, max_packet_size: MAX_PACKET_SIZE }
+    }
+
+    /// Sets the length in bytes, fixed header included, above which a packet is [`Decoded::Oversize`].
+    ///
+    /// Default: [`MAX_PACKET_SIZE`], so that there are no such packets.
+    #[must_use]
+    pub const fn max_packet_size(self, bytes: usize) -> Self {
+        Self { max_packet_size: bytes, ..self }
+    }
+
+    /// Decodes the packet at the beginning of `input`.
+    ///
+    /// Of a packet that is not complete only the fixed header is looked at, so that a trickled packet costs no
+    /// more than one that comes at once. What the fixed header alone can show to be wrong is an error at once.
+    ///
+    /// # Errors
+    /// [`DecodeError`] names the rule that the packet breaks; the connection has to be closed [MQTT-4.8.0-1].
+    #[inline]
+    pub fn decode<'a>(&self, input: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
+        let Some(&first) = input.first() else {
+            return Ok(Decoded::Incomplete { needed: 1 });
+        };
+        let packet_type = header::check_first_byte(first, self.version, self.direction)?;
+        let (remaining, header_len) = match header::read_remaining_length(input)? {
+            RemainingLength::Complete { remaining, header_len } => (remaining, header_len),
+            RemainingLength::Incomplete => return Ok(Decoded::Incomplete { needed: input.len() + 1 }),
+        };
+        if packet_type.fixed_remaining_length().is_some_and(|fixed| fixed != remaining) {
+            return Err(DecodeError::WrongRemainingLength(packet_type));
+        }
+        let len = header_len + remaining;
+        if len > self.max_packet_size {
+            return Ok(Decoded::Oversize(Oversize { packet_type, len, first, header_len }));
+        }
+        match input.get(header_len..len) {
+            Some(body) => Ok(Decoded::Packet(self.decode_body(packet_type, first, body)?, len)),
+            None => Ok(Decoded::Incomplete { needed: len }),
+        }
+    }
+
+    #[inline]
+    fn decode_body<'a>(
+        &self,
+        packet_type: PacketType,
+        first: u8,
+        body: &'a [u8],
+    ) -> Result<Packet<'a>, DecodeError> {
+        let dup = first & DUP != 0;
+        let only_id = || Reader::new(packet_type, body).packet_id();
+        Ok(match packet_type {
+            PacketType::Connect => Packet::Connect(Connect::decode(body)?),
+            PacketType::Connack => Packet::Connack(Connack::decode(self.version, body)?),
+            PacketType::Publish => Packet::Publish(Publish::decode(first, body)?),
+            PacketType::Puback => Packet::Puback(only_id()?),
+            PacketType::Pubrec => Packet::Pubrec(only_id()?),
+            PacketType::Pubrel => Packet::Pubrel { id: only_id()?, dup },
+            PacketType::Pubcomp => Packet::Pubcomp(only_id()?),
+            PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(dup, body)?),
+            PacketType::Suback => Packet::Suback(Suback::decode(self.version, body)?),
+            PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(dup, body)?),
+            PacketType::Unsuback => Packet::Unsuback(only_id()?),
+            PacketType::Pingreq => Packet::Pingreq,
+            PacketType::Pingresp => Packet::Pingresp,
+            PacketType::Disconnect => Packet::Disconnect,
+        })
+    }
+}
+
+/// A packet that is longer than the caller wants, as far as its fixed header tells.
+///
+/// It can be skipped: drop [`len`](Self::len) bytes as they come in. A PUBLISH can be acknowledged nevertheless,
+/// with what [`publish_head`](Self::publish_head) reads from its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Oversize {
+    /// The type of the packet.
+    pub packet_type: PacketType,
+    /// The length of the whole packet in bytes.
+    pub len: usize,
+    first: u8,
+    header_len: usize,
+}
+
+/// A PUBLISH without its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PublishHead<'a> {
+    /// QoS, Packet Identifier and DUP.
+    pub delivery: Delivery,
+    /// The RETAIN flag.
+    pub retain: bool,
+    /// The Topic Name.
+    pub topic: TopicNameRef<'a>,
+    /// The length of the payload in bytes.
+    pub payload_len: usize,
+}
+
+impl Oversize {
+    /// Decodes what precedes the payload of a PUBLISH; `input` begins with the packet, as it did before.
+    ///
+    /// Returns `None` while that is not there yet, and for every other packet type. It is at most 65 544 bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] as from [`Decoder::decode`].
+    pub fn publish_head<'a>(&self, input: &'a [u8]) -> Result<Option<PublishHead<'a>>, DecodeError> {
+        if self.packet_type != PacketType::Publish {
+            return Ok(None);
+        }
+        let body_len = self.len - self.header_len;
+        let body = input.get(self.header_len..).unwrap_or_default();
+        let body = body.get(..body_len).unwrap_or(body);
+        match Publish::decode(self.first, body) {
+            Ok(Publish { delivery, retain, topic, payload }) => {
+                let payload_len = body_len - (body.len() - payload.len());
+                Ok(Some(PublishHead { delivery, retain, topic, payload_len }))
+            }
+            // Cut off by the input, not by the packet; unless the topic does not fit into the packet either.
+            Err(DecodeError::Truncated(_)) if body.len() < body_len && self.topic_fits(body) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the packet is long enough for its topic and Packet Identifier, as far as `body` tells.
+    fn topic_fits(&self, body: &[u8]) -> bool {
+        let id_len = if self.first & 0b0110 == 0 { 0 } else { 2 };
+        let topic_len = body.first_chunk().map_or(0, |len| usize::from(u16::from_be_bytes(*len)));
+        self.header_len + 2 + topic_len + id_len <= self.len
+    }
+}
