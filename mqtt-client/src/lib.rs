@@ -1,2 +1,43 @@
-//! To be written.
-#![no_std]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(any(test, feature = "std")), no_std)]
+#![deny(missing_docs)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+extern crate alloc;
+
+mod backoff;
+mod client;
+mod error;
+mod event;
+mod keep_alive;
+mod machine;
+mod message;
+mod options;
+mod outbox;
+mod profile;
+mod session;
+mod state;
+mod stats;
+mod time;
+
+pub use backoff::Backoff;
+pub use client::Client;
+pub use error::{
+    AcknowledgeError, ConnectError, ConnectionError, OptionsError, PingError, ProtocolViolation,
+    PublishError, RequestError, SessionDecodeError,
+};
+pub use event::{Cause, Event, Outcome};
+pub use message::{AckToken, IncomingMessage, Message, PublishToken, RequestToken};
+pub use options::{AckMode, Options, SessionLoss, Will};
+pub use outbox::Output;
+pub use profile::{CanPublish, CanSubscribe, Profile, PubSub, Publisher, Subscriber};
+pub use session::Session;
+pub use state::State;
+pub use stats::Stats;
+pub use time::Time;
+
+pub use bytes;
+pub use mqtt_codec::{
+    ConnectReturnCode, DecodeError, PacketId, PacketType, ProtocolVersion, QoS, SubackCode, SubackCodes,
+    TopicError, TopicFilter, TopicFilterRef, TopicName, TopicNameRef,
+};

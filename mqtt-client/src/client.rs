@@ -1,0 +1,271 @@
+//! The public surface: the core with its profile.
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use mqtt_codec::{QoS, TopicFilter};
+
+use crate::error::{
+    AcknowledgeError, ConnectError, ConnectionError, OptionsError, PingError, PublishError, RequestError,
+};
+use crate::event::Event;
+use crate::machine::Core;
+use crate::message::{AckToken, Message, PublishToken, RequestToken};
+use crate::options::Options;
+use crate::outbox::Output;
+use crate::profile::{CanPublish, CanSubscribe, Profile};
+use crate::session::Session;
+use crate::state::State;
+use crate::stats::Stats;
+use crate::time::Time;
+
+/// An MQTT Client (section 1.2) without I/O: bytes go in and become [events](Event), commands go in and become bytes.
+///
+/// Its methods come in four families:
+/// - commands: [`connect`](Self::connect), [`publish`](Self::publish), [`subscribe`](Self::subscribe),
+///   [`unsubscribe`](Self::unsubscribe), [`acknowledge`](Self::acknowledge), [`ping`](Self::ping),
+///   [`disconnect`](Self::disconnect), [`discard_session`](Self::discard_session);
+/// - inputs: [`handle_input`](Self::handle_input), [`handle_timeout`](Self::handle_timeout),
+///   [`handle_close`](Self::handle_close), [`pause_input`](Self::pause_input), [`resume_input`](Self::resume_input);
+/// - outputs: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout);
+/// - looking: [`state`](Self::state), [`wants_input`](Self::wants_input), [`has_output`](Self::has_output),
+///   [`session`](Self::session), [`stats`](Self::stats), [`options`](Self::options).
+///
+/// Any method may be called in any state and any order; none panics. How to drive it is shown on the
+/// [crate page](crate). It is `Clone`: a copy continues from the same state on its own.
+pub struct Client<P: Profile> {
+    core: Core,
+    profile: PhantomData<P>,
+}
+
+impl<P: Profile> Client<P> {
+    /// A disconnected client with an empty Session.
+    ///
+    /// # Errors
+    /// [`OptionsError`]: an option breaks a rule.
+    pub fn new(options: Options) -> Result<Self, OptionsError> {
+        Self::with_session(options, Session::new())
+    }
+
+    /// A disconnected client that continues a Session. The options may differ from those the Session was made with: a
+    /// smaller window drains first, another Clean Session setting takes effect at the next connection.
+    ///
+    /// # Errors
+    /// [`OptionsError`]: an option breaks a rule. The Session is dropped then: clone it before if it is precious.
+    pub fn with_session(options: Options, session: Session) -> Result<Self, OptionsError> {
+        Ok(Self { core: Core::new(options, session)?, profile: PhantomData })
+    }
+
+    /// Starts a Network Connection: Disconnected -> Connecting. Call it when starting to dial; the CONNECT packet is
+    /// the first of the output, and the CONNACK deadline covers the dial.
+    ///
+    /// # Errors
+    /// [`ConnectError::AlreadyConnected`] in the other states [MQTT-3.1.0-2]; nothing happens then.
+    pub fn connect(&mut self, now: Time) -> Result<(), ConnectError> {
+        self.core.connect(now)
+    }
+
+    /// Ends the connection in order: -> Disconnected, with a DISCONNECT as the last packet of the output
+    /// [MQTT-3.14.4-2]. Write the rest of the output, then close the transport [MQTT-3.14.4-1].
+    ///
+    /// The Session is kept; what is in flight is resumed by the next [`connect`](Self::connect). Does nothing while
+    /// Disconnected.
+    pub fn disconnect(&mut self) {
+        self.core.disconnect();
+    }
+
+    /// Gives up the Session: every publish and request that is not resolved is reported as `NotSent`, `Ambiguous` or
+    /// failed, the subscriptions are forgotten. Ends the connection without a DISCONNECT if there is one.
+    pub fn discard_session(&mut self) {
+        self.core.discard_session();
+    }
+
+    /// Sends a PINGREQ now, unless one is unanswered; [`Event::Pong`] tells of the answer. Works without Keep Alive too.
+    ///
+    /// # Errors
+    /// [`PingError::NotConnected`] in the other states.
+    pub fn ping(&mut self, now: Time) -> Result<(), PingError> {
+        self.core.ping(now)
+    }
+
+    /// Acknowledges a message that was received with [`AckMode::Manual`](crate::AckMode::Manual). Calls may come in
+    /// any order; the packets leave in the order of receipt [MQTT-4.6.0-2][MQTT-4.6.0-3].
+    ///
+    /// # Errors
+    /// [`AcknowledgeError::Stale`]: it came on an earlier connection, or is acknowledged already. Nothing is sent, and
+    /// ignoring this error is right: the Server sends the message again.
+    pub fn acknowledge(&mut self, token: AckToken) -> Result<(), AcknowledgeError> {
+        self.core.acknowledge(token)
+    }
+
+    /// Takes bytes of the Server and returns the next event.
+    ///
+    /// `input` is moved behind what was used; the event borrows from it. Call it again with what is left until it
+    /// returns `Ok(None)`: then it needs more bytes (keep the rest and append to it), or does not want any just now
+    /// ([`wants_input`](Self::wants_input)). To stop calling is back-pressure. With empty input it returns the events
+    /// that commands and time-outs caused; call it so after those.
+    ///
+    /// While Disconnected, input is dropped.
+    ///
+    /// # Errors
+    /// [`ConnectionError`]: the connection ended. The state is Disconnected already and the Session is kept: close the
+    /// transport, and [`connect`](Self::connect) when you will.
+    pub fn handle_input<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        now: Time,
+    ) -> Result<Option<Event<'a>>, ConnectionError> {
+        self.core.handle_input(input, now)
+    }
+
+    /// Does what is due at `now`: the CONNACK deadline, a PINGREQ, the PINGRESP deadline. Early and repeated calls do
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`ConnectionError`]: a deadline passed and the connection ended, as in [`handle_input`](Self::handle_input).
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), ConnectionError> {
+        self.core.handle_timeout(now)
+    }
+
+    /// Notes that the transport is gone (end of stream, reset, failed dial): -> Disconnected, the Session is kept.
+    pub fn handle_close(&mut self) {
+        self.core.handle_close();
+    }
+
+    /// Notes that the application stops reading for a while: until [`resume_input`](Self::resume_input) the PINGRESP
+    /// deadline is suspended, since a slow reader is not a dead Server.
+    pub fn pause_input(&mut self, now: Time) {
+        self.core.pause_input(now, true);
+    }
+
+    /// Notes that the application reads again.
+    pub fn resume_input(&mut self, now: Time) {
+        self.core.pause_input(now, false);
+    }
+
+    /// The bytes for the transport. Take what the transport takes, and no more: DUP and Keep Alive follow from it.
+    pub fn poll_output(&mut self, now: Time) -> Output<'_> {
+        self.core.poll_output(now)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if ever. Can change with every other call.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.core.poll_timeout()
+    }
+
+    /// Where the client stands.
+    pub const fn state(&self) -> State {
+        self.core.state()
+    }
+
+    /// Whether more input is of use: false while Disconnected, and while so many answers wait for the transport (or so
+    /// many messages for their manual acknowledgement) that the Server must wait.
+    pub fn wants_input(&self) -> bool {
+        self.core.wants_input()
+    }
+
+    /// Whether there are bytes for the transport.
+    pub fn has_output(&self) -> bool {
+        self.core.has_output()
+    }
+
+    /// How many bytes wait for the transport.
+    pub const fn output_len(&self) -> usize {
+        self.core.output_len()
+    }
+
+    /// The Session as it is. To store it, see [`into_session`](Self::into_session) too: while a connection lasts, it
+    /// does not know yet what the transport has taken of it.
+    pub const fn session(&self) -> &Session {
+        self.core.session()
+    }
+
+    /// Ends the connection, if there is one, and takes the Session out.
+    pub fn into_session(self) -> Session {
+        self.core.into_session()
+    }
+
+    /// Counters since the client was made.
+    pub const fn stats(&self) -> &Stats {
+        self.core.stats()
+    }
+
+    /// The options.
+    pub const fn options(&self) -> &Options {
+        self.core.options()
+    }
+}
+
+impl<P: CanPublish> Client<P> {
+    /// Publishes a message.
+    ///
+    /// Connected: QoS 0 goes into the output at once and is done (`None`); QoS 1 and 2 go into flight if the window has
+    /// room, else into the queue. Connecting: held until the CONNACK, or sent at once with
+    /// [`pipeline`](Options::pipeline). Disconnected: QoS 1 and 2 are queued, QoS 0 only with
+    /// [`queue_qos0`](Options::queue_qos0). The outcome of a token is reported by [`Event::Published`] exactly once.
+    ///
+    /// # Errors
+    /// Each gives the message back: [`PublishError::QueueFull`], [`PublishError::NotConnected`],
+    /// [`PublishError::TooLarge`].
+    #[inline]
+    pub fn publish(&mut self, message: Message) -> Result<Option<PublishToken>, PublishError> {
+        self.core.publish(message)
+    }
+}
+
+impl<P: CanSubscribe> Client<P> {
+    /// Subscribes to one or more Topic Filters with one SUBSCRIBE (section 3.8). May be called in any state; without a
+    /// connection it is sent on the next one, and when a connection is lost before the SUBACK, on the next one again.
+    /// Answered by [`Event::Subscribed`], filter by filter.
+    ///
+    /// # Errors
+    /// [`RequestError`]; nothing is sent then.
+    pub fn subscribe(
+        &mut self,
+        filters: impl IntoIterator<Item = (TopicFilter, QoS)>,
+    ) -> Result<RequestToken, RequestError> {
+        self.core.subscribe(filters.into_iter().collect())
+    }
+
+    /// Ends the subscription of one or more Topic Filters with one UNSUBSCRIBE (section 3.10), in any state as
+    /// [`subscribe`](Self::subscribe). Answered by [`Event::Unsubscribed`].
+    ///
+    /// # Errors
+    /// [`RequestError`]; nothing is sent then.
+    pub fn unsubscribe(
+        &mut self,
+        filters: impl IntoIterator<Item = TopicFilter>,
+    ) -> Result<RequestToken, RequestError> {
+        self.core.unsubscribe(filters.into_iter().collect())
+    }
+}
+
+impl<P: Profile> Clone for Client<P> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone(), profile: PhantomData }
+    }
+}
+
+impl<P: Profile> PartialEq for Client<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.core == other.core
+    }
+}
+
+impl<P: Profile> Eq for Client<P> {}
+
+impl<P: Profile> core::hash::Hash for Client<P> {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.core.hash(state);
+    }
+}
+
+impl<P: Profile> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("profile", &P::NAME)
+            .field("state", &self.state())
+            .field("core", &self.core)
+            .finish()
+    }
+}

@@ -1,0 +1,95 @@
+//! Keep Alive (section 3.1.2.10): when to send a PINGREQ, and when to give up on its PINGRESP.
+
+use core::time::Duration;
+
+use crate::time::Time;
+
+/// The timers of one connection that the Server has accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct KeepAlive {
+    /// How long to be silent before a PINGREQ; `None` is never.
+    interval: Option<Duration>,
+    /// How long to wait for the PINGRESP.
+    timeout: Duration,
+    pub(crate) last_sent: Time,
+    last_received: Time,
+    /// Since when a PINGRESP is due; moved on by each sign of life.
+    waiting_since: Option<Time>,
+    /// Whether the application does not read just now.
+    paused: bool,
+}
+
+impl KeepAlive {
+    /// `keep_alive` is what CONNECT stated. A PINGREQ is due a little earlier, by a tenth and at most a second, so that
+    /// a timer that fires late does not break the promise [MQTT-3.1.2-23].
+    pub(crate) fn new(keep_alive: Duration, timeout: Duration, now: Time) -> Self {
+        let margin = (keep_alive / 10).min(Duration::from_secs(1));
+        let interval = Some(keep_alive - margin).filter(|_| !keep_alive.is_zero());
+        Self { interval, timeout, last_sent: now, last_received: now, waiting_since: None, paused: false }
+    }
+
+    #[inline]
+    pub(crate) fn received(&mut self, now: Time) {
+        self.last_received = now;
+        if self.waiting_since.is_some() {
+            self.waiting_since = Some(now);
+        }
+    }
+
+    /// A PINGREQ was encoded. That counts as sending, or one would follow the other while the transport takes nothing.
+    pub(crate) fn ping_sent(&mut self, now: Time) {
+        self.last_sent = now;
+        self.waiting_since = Some(now);
+    }
+
+    /// Whether a PINGRESP is due.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.waiting_since.is_some()
+    }
+
+    /// Our own silence starts anew although nothing was encoded.
+    pub(crate) fn postpone(&mut self, now: Time) {
+        self.last_sent = now;
+    }
+
+    /// A PINGRESP came; whether one was due.
+    pub(crate) fn pong(&mut self) -> bool {
+        self.waiting_since.take().is_some()
+    }
+
+    /// The application stops or resumes reading.
+    pub(crate) fn set_paused(&mut self, paused: bool, now: Time) {
+        if self.paused && !paused {
+            self.received(now);
+        }
+        self.paused = paused;
+    }
+
+    /// When something is due, if ever.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        match (self.ping_due(), self.pong_due()) {
+            (Some(ping), Some(pong)) => Some(ping.min(pong)),
+            (ping, pong) => ping.or(pong),
+        }
+    }
+
+    /// When a PINGREQ is due. While one is unanswered, silence of the Server is no reason for another, but our own
+    /// silence is.
+    pub(crate) fn ping_due(&self) -> Option<Time> {
+        let interval = self.interval?;
+        let quiet_since = if self.waiting_since.is_some() || self.paused {
+            self.last_sent
+        } else {
+            self.last_sent.min(self.last_received)
+        };
+        Some(quiet_since + interval)
+    }
+
+    /// When the missing PINGRESP ends the connection.
+    pub(crate) fn pong_due(&self) -> Option<Time> {
+        if self.paused {
+            return None;
+        }
+        self.waiting_since.map(|since| since + self.timeout)
+    }
+}

@@ -1,0 +1,148 @@
+//! What the application asks for.
+
+use alloc::vec::Vec;
+
+use mqtt_codec::{
+    Packet, PacketId, QoS, Subscribe, SubscribeFilters, TopicFilter, Unsubscribe, UnsubscribeFilters,
+};
+
+use super::Core;
+use crate::error::{AcknowledgeError, PingError, PublishError, RequestError};
+use crate::event::{Cause, Event, Outcome};
+use crate::message::{AckToken, Message, PublishToken, RequestToken};
+use crate::session::outgoing::Stage;
+use crate::session::requests::Kind;
+use crate::session::slab::NIL;
+use crate::state::Link;
+use crate::time::Time;
+
+impl Core {
+    pub(crate) fn publish(&mut self, message: Message) -> Result<Option<PublishToken>, PublishError> {
+        let max = self.options.max_queue_size;
+        let len = match message.encoded_len() {
+            Ok(len) if len <= max => len,
+            Ok(len) => return Err(PublishError::TooLarge { message, len, max }),
+            Err(error) => return Err(PublishError::TooLarge { message, len: error.len, max }),
+        };
+        let message = if message.qos == QoS::AtMostOnce {
+            if matches!(self.link, Link::Disconnected) && !self.options.queue_qos0 {
+                return Err(PublishError::NotConnected(message));
+            }
+            // The output counts too: it is where QoS 0 messages wait for the transport.
+            if self.outbox.len() + self.session.outgoing.queued_size() + len > max {
+                return Err(PublishError::QueueFull(message));
+            }
+            match self.send_qos0_now(message) {
+                Ok(()) => return Ok(None),
+                Err(message) => message,
+            }
+        } else {
+            match self.send_now(message) {
+                Ok(token) => return Ok(Some(token)),
+                Err(message) => message,
+            }
+        };
+        let outgoing = &mut self.session.outgoing;
+        if outgoing.queued_len() >= self.options.max_queue_len || outgoing.queued_size() + len > max {
+            return Err(PublishError::QueueFull(message));
+        }
+        Ok(Some(outgoing.enqueue(message, len)))
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        filters: Vec<(TopicFilter, QoS)>,
+    ) -> Result<RequestToken, RequestError> {
+        if filters.is_empty() {
+            return Err(RequestError::NoFilter);
+        }
+        let packet = SubscribeFilters::new(&filters)
+            .map(|filters| Packet::Subscribe(Subscribe { id: PacketId::MIN, dup: false, filters }));
+        self.check_size(packet.ok())?;
+        self.request(Kind::Subscribe(filters))
+    }
+
+    pub(crate) fn unsubscribe(&mut self, filters: Vec<TopicFilter>) -> Result<RequestToken, RequestError> {
+        if filters.is_empty() {
+            return Err(RequestError::NoFilter);
+        }
+        let packet = UnsubscribeFilters::new(&filters)
+            .map(|filters| Packet::Unsubscribe(Unsubscribe { id: PacketId::MIN, dup: false, filters }));
+        self.check_size(packet.ok())?;
+        self.request(Kind::Unsubscribe(filters))
+    }
+
+    fn check_size(&self, packet: Option<Packet<'_>>) -> Result<(), RequestError> {
+        match packet.map(|packet| packet.encoded_len(self.options.version)) {
+            Some(Ok(_)) => Ok(()),
+            _ => Err(RequestError::TooLarge),
+        }
+    }
+
+    fn request(&mut self, kind: Kind) -> Result<RequestToken, RequestError> {
+        if self.session.requests.len() >= self.options.max_requests {
+            return Err(RequestError::TooManyRequests);
+        }
+        let (place, token) = self.session.requests.push(kind);
+        if let Link::Connected(connected) = &mut self.link {
+            if connected.flow.requests == NIL {
+                connected.flow.requests = place;
+            }
+            self.pump();
+        }
+        Ok(token)
+    }
+
+    pub(crate) fn acknowledge(&mut self, token: AckToken) -> Result<(), AcknowledgeError> {
+        let Link::Connected(connected) = &mut self.link else { return Err(AcknowledgeError::Stale) };
+        let (id, qos) = connected.acks.acknowledge(token).ok_or(AcknowledgeError::Stale)?;
+        if qos == QoS::ExactlyOnce {
+            // The application has it: from here on a second copy is not for it, on this connection or a later one.
+            self.session.received.insert(id);
+        }
+        self.send_acknowledgements();
+        Ok(())
+    }
+
+    pub(crate) fn ping(&mut self, now: Time) -> Result<(), PingError> {
+        let Link::Connected(connected) = &mut self.link else { return Err(PingError::NotConnected) };
+        // One that is unanswered serves for this call too: PINGRESPs cannot be told apart.
+        if !connected.keep_alive.is_waiting() {
+            connected.keep_alive.ping_sent(now);
+            self.stats.pingreqs += 1;
+            // A packet of two bytes is never too large.
+            let _ = self.outbox.packet(&Packet::Pingreq, self.options.version);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn discard_session(&mut self) {
+        self.end_connection();
+        let session = &mut self.session;
+        loop {
+            let Some((place, entry)) = session.outgoing.iter().next() else { break };
+            let seen = entry.dup || entry.stage == Stage::AwaitingPubcomp;
+            if let Some(id) = entry.id {
+                session.ids.remove(id);
+            }
+            if let Some((token, _)) = session.outgoing.resolve(place) {
+                let outcome = if seen {
+                    Outcome::Ambiguous(Cause::Discarded)
+                } else {
+                    Outcome::NotSent(Cause::Discarded)
+                };
+                self.events.push_back(Event::Published { token, outcome });
+            }
+        }
+        while let Some((token, request)) = session.requests.resolve(session.requests.first()) {
+            if let Some(id) = request.id {
+                session.ids.remove(id);
+            }
+            if !matches!(request.kind, Kind::Resubscribe(_)) {
+                self.events.push_back(Event::RequestFailed { token, cause: Cause::Discarded });
+            }
+        }
+        session.received.clear();
+        session.subscriptions.clear();
+    }
+}

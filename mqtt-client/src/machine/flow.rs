@@ -1,0 +1,259 @@
+//! What may be sent now, and in which order.
+//!
+//! On a new connection: PUBRELs in the order of their PUBRECs, PUBLISHes in the order in which they were first sent
+//! [MQTT-4.6.0-1], requests, then the queues. All but QoS 0 and requests stays within the window, so that with a
+//! smaller window than before the rest follows as acknowledgements come.
+
+use alloc::collections::VecDeque;
+
+use mqtt_codec::{Delivery, Packet, PacketId, ProtocolVersion, QoS};
+
+use super::Core;
+use crate::event::{Event, Outcome};
+use crate::message::{Message, PublishToken, RequestToken};
+use crate::outbox::Outbox;
+use crate::session::Session;
+use crate::session::outgoing::Entry;
+use crate::session::packet_ids::Owner;
+use crate::session::requests::Request;
+use crate::session::slab::NIL;
+use crate::state::{Flow, Link};
+use crate::stats::Stats;
+
+impl Core {
+    /// The flow of the connection on which packets may be sent now.
+    pub(super) fn flow_mut(&mut self) -> Option<&mut Flow> {
+        match &mut self.link {
+            Link::Connected(connected) => Some(&mut connected.flow),
+            Link::Connecting(connecting) if connecting.pipeline => Some(&mut connecting.flow),
+            _ => None,
+        }
+    }
+
+    /// The parts of the core that sending needs, if it is possible now.
+    #[inline]
+    fn sender(&mut self) -> Option<Sender<'_>> {
+        let flow = match &mut self.link {
+            Link::Connected(connected) => &mut connected.flow,
+            Link::Connecting(connecting) if connecting.pipeline => &mut connecting.flow,
+            _ => return None,
+        };
+        Some(Sender {
+            flow,
+            session: &mut self.session,
+            outbox: &mut self.outbox,
+            events: &mut self.events,
+            stats: &mut self.stats,
+            version: self.options.version,
+            window: self.options.max_in_flight as usize,
+        })
+    }
+
+    /// Sends whatever may be sent. Cheap when there is nothing.
+    #[inline]
+    pub(super) fn pump(&mut self) {
+        let connected = matches!(self.link, Link::Connected(_));
+        let outgoing = &self.session.outgoing;
+        let idle = outgoing.queue.is_empty() && outgoing.queue_qos0.is_empty();
+        let Some(mut sender) = self.sender() else { return };
+        if idle && sender.flow.has_resumed() && sender.flow.requests == NIL {
+            return;
+        }
+        sender.send_all(connected);
+    }
+
+    /// Sends a QoS 1 or 2 message at once if nothing is in its way; gives it back otherwise.
+    #[inline]
+    pub(super) fn send_now(&mut self, message: Message) -> Result<PublishToken, Message> {
+        let Some(mut sender) = self.sender() else { return Err(message) };
+        if !sender.session.outgoing.queue.is_empty() || !sender.may_launch() {
+            return Err(message);
+        }
+        let place = sender.session.outgoing.admit(message);
+        match sender.launch(place) {
+            Some(token) => Ok(token),
+            // All identifiers are in use.
+            None => match sender.session.outgoing.withdraw(place) {
+                Some((_, entry)) => {
+                    entry.message.map_or(Ok(PublishToken { index: place, generation: 0 }), Err)
+                }
+                None => Ok(PublishToken { index: place, generation: 0 }),
+            },
+        }
+    }
+
+    /// Sends a QoS 0 message at once, if there is a connection and none waits before it.
+    #[inline]
+    pub(super) fn send_qos0_now(&mut self, message: Message) -> Result<(), Message> {
+        let Some(sender) = self.sender() else { return Err(message) };
+        if !sender.session.outgoing.queue_qos0.is_empty() {
+            return Err(message);
+        }
+        sender.outbox.publish(&message, Delivery::AtMostOnce).map_err(|_| message)
+    }
+
+    /// The entry is about to be acknowledged or to become a PUBREL: it gives up its place in the window, and whatever
+    /// was going to be sent from it on.
+    #[inline]
+    pub(super) fn leave_flight(&mut self, place: u32) {
+        let next = self.session.outgoing.next(place);
+        let is_sent = self.session.outgoing.get(place).is_some_and(Entry::is_sent);
+        let Some(flow) = self.flow_mut() else { return };
+        if is_sent {
+            flow.in_flight = flow.in_flight.saturating_sub(1);
+        }
+        if flow.sent == place {
+            flow.sent = next;
+        }
+        if flow.released == place {
+            flow.released = next;
+        }
+    }
+
+    /// Takes an answered request out, and its identifier out of use.
+    pub(super) fn finish_request(&mut self, place: u32, id: PacketId) -> Option<(RequestToken, Request)> {
+        let next = self.session.requests.next(place);
+        if let Some(flow) = self.flow_mut() {
+            if flow.requests == place {
+                flow.requests = next;
+            }
+        }
+        self.session.ids.remove(id);
+        self.session.requests.resolve(place)
+    }
+
+    /// Sends the manual acknowledgements whose turn it is.
+    pub(super) fn send_acknowledgements(&mut self) {
+        let Link::Connected(connected) = &mut self.link else { return };
+        while let Some((id, qos)) = connected.acks.pop() {
+            let packet = if qos == QoS::ExactlyOnce { Packet::Pubrec(id) } else { Packet::Puback(id) };
+            self.outbox.reply(&packet, self.options.version);
+        }
+    }
+}
+
+/// The parts of the core that sending needs.
+struct Sender<'c> {
+    flow: &'c mut Flow,
+    session: &'c mut Session,
+    outbox: &'c mut Outbox,
+    events: &'c mut VecDeque<Event<'static>>,
+    stats: &'c mut Stats,
+    version: ProtocolVersion,
+    window: usize,
+}
+
+impl Sender<'_> {
+    #[inline(never)]
+    fn send_all(&mut self, connected: bool) {
+        self.resend_pubrels();
+        self.resend_publishes();
+        if connected {
+            self.send_requests();
+        }
+        self.send_queued_qos0();
+        self.send_queued();
+    }
+
+    /// Whether a new message may go into flight.
+    #[inline]
+    fn may_launch(&self) -> bool {
+        self.flow.has_resumed() && self.flow.in_flight < self.window && !self.outbox.is_full()
+    }
+
+    /// PUBRELs are small and the window bounds them: they do not wait for the output to drain.
+    fn resend_pubrels(&mut self) {
+        while self.flow.in_flight < self.window {
+            let place = self.flow.released;
+            let Some(entry) = self.session.outgoing.get(place) else { return };
+            if let Some(id) = entry.id.filter(|_| !entry.is_sent()) {
+                let offset = self.outbox.offset();
+                self.stats.resent += u64::from(entry.dup);
+                let packet = Packet::Pubrel { id, dup: entry.dup };
+                // A packet of four bytes is never too large.
+                let _ = self.outbox.packet(&packet, self.version);
+                self.session.outgoing.sent_again(place, offset);
+                self.flow.in_flight += 1;
+            }
+            self.flow.released = self.session.outgoing.next(place);
+        }
+    }
+
+    fn resend_publishes(&mut self) {
+        while self.flow.released == NIL && self.flow.in_flight < self.window && !self.outbox.is_full() {
+            let place = self.flow.sent;
+            let Some(entry) = self.session.outgoing.get(place) else { return };
+            if let Some(message) = entry.message.as_ref().filter(|_| !entry.is_sent()) {
+                let offset = self.outbox.offset();
+                self.stats.resent += u64::from(entry.dup);
+                // Its size was checked when it was admitted.
+                let _ = self.outbox.publish(message, entry.delivery());
+                self.session.outgoing.sent_again(place, offset);
+                self.flow.in_flight += 1;
+            }
+            self.flow.sent = self.session.outgoing.next(place);
+        }
+    }
+
+    fn send_requests(&mut self) {
+        while let Some(request) = self.session.requests.get(self.flow.requests) {
+            let place = self.flow.requests;
+            let id = match request.id {
+                Some(id) => id,
+                None => match self.session.ids.allocate(Owner::Request(place)) {
+                    Some(id) => id,
+                    None => return,
+                },
+            };
+            let offset = self.outbox.offset();
+            if let Some(packet) = request.packet(id).filter(|_| !request.is_sent()) {
+                // Its size was checked when it was asked for.
+                let _ = self.outbox.packet(&packet, self.version);
+                self.session.requests.sent(place, id, offset);
+            }
+            self.flow.requests = self.session.requests.next(place);
+        }
+    }
+
+    fn send_queued_qos0(&mut self) {
+        while !self.outbox.is_full() {
+            let place = self.session.outgoing.queue_qos0.first();
+            let Some((token, entry)) = self.session.outgoing.resolve(place) else { return };
+            if let Some(message) = &entry.message {
+                // Its size was checked when it was admitted.
+                let _ = self.outbox.publish(message, Delivery::AtMostOnce);
+            }
+            self.events.push_back(Event::Published { token, outcome: Outcome::Delivered });
+        }
+    }
+
+    fn send_queued(&mut self) {
+        while self.may_launch() && !self.session.outgoing.queue.is_empty() {
+            let place = self.session.outgoing.queue.first();
+            self.session.outgoing.dequeue(place);
+            if self.launch(place).is_none() {
+                self.session.outgoing.requeue_first(place);
+                return;
+            }
+        }
+    }
+
+    /// Gives an entry an identifier and sends it. `None` if no identifier is free; the entry is in no list then.
+    #[inline]
+    fn launch(&mut self, place: u32) -> Option<PublishToken> {
+        let id = self.session.ids.allocate(Owner::Publish(place))?;
+        let offset = self.outbox.offset();
+        let token = self.session.outgoing.launch(place, id, offset);
+        if let Some((message, delivery)) = self
+            .session
+            .outgoing
+            .get(place)
+            .and_then(|entry| entry.message.as_ref().map(|message| (message, entry.delivery())))
+        {
+            // Its size was checked when it was admitted.
+            let _ = self.outbox.publish(message, delivery);
+        }
+        self.flow.in_flight += 1;
+        Some(token)
+    }
+}

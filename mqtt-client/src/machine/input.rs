@@ -1,0 +1,379 @@
+//! Packets in: every transition that a packet of the Server causes.
+
+use mqtt_codec::{
+    Connack, ConnectReturnCode, Decoded, Delivery, Packet, PacketId, PacketType, ProtocolVersion, Publish,
+    QoS, SubackCode, SubackCodes,
+};
+
+use super::Core;
+use crate::error::{ConnectionError, ProtocolViolation};
+use crate::event::{Cause, Event, Outcome};
+use crate::keep_alive::KeepAlive;
+use crate::message::IncomingMessage;
+use crate::options::{AckMode, SessionLoss};
+use crate::session::incoming::AckQueue;
+use crate::session::outgoing::{Entry, Stage};
+use crate::session::packet_ids::Owner;
+use crate::session::requests::Kind;
+use crate::session::slab::NIL;
+use crate::state::{Connected, Flow, Link};
+use crate::time::Time;
+
+type Handled<'a> = Result<Option<Event<'a>>, ConnectionError>;
+
+impl Core {
+    pub(crate) fn handle_input<'a>(&mut self, input: &mut &'a [u8], now: Time) -> Handled<'a> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            match &mut self.link {
+                Link::Disconnected => {
+                    // Bytes of a connection that has ended mean nothing.
+                    *input = &[];
+                    return Ok(None);
+                }
+                Link::Connected(connected) if !input.is_empty() => connected.keep_alive.received(now),
+                _ => {}
+            }
+            if input.is_empty() || !self.wants_input() {
+                return Ok(None);
+            }
+            let (packet, len) = match self.decoder.decode(input) {
+                Ok(Decoded::Packet(packet, len)) => (packet, len),
+                Ok(Decoded::Incomplete { .. }) => return Ok(None),
+                Ok(Decoded::Oversize(oversize)) => {
+                    let error = ConnectionError::Oversize {
+                        packet_type: oversize.packet_type,
+                        len: oversize.len,
+                        max: self.options.max_packet_size,
+                    };
+                    return self.fail(error);
+                }
+                Err(error) => return self.fail(error.into()),
+            };
+            *input = input.get(len..).unwrap_or_default();
+            match self.handle_packet(packet, now) {
+                Ok(None) => {}
+                Ok(event) => return Ok(event),
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    #[cold]
+    fn fail<'a>(&mut self, error: ConnectionError) -> Handled<'a> {
+        self.end_connection();
+        Err(error)
+    }
+
+    /// The transitions. What is not in this table is an error: `BeforeConnack` while Connecting, `SecondConnack` while
+    /// Connected, and the packets that only a client sends are refused by the decoder.
+    fn handle_packet<'a>(&mut self, packet: Packet<'a>, now: Time) -> Handled<'a> {
+        match (&mut self.link, packet) {
+            (Link::Connecting(_), Packet::Connack(connack)) => self.handle_connack(connack, now),
+            (Link::Connecting(_), packet) => {
+                Err(ProtocolViolation::BeforeConnack(packet.packet_type()).into())
+            }
+
+            (Link::Connected(_), Packet::Publish(publish)) => Ok(self.handle_publish(publish)),
+            (Link::Connected(_), Packet::Puback(id)) => self.handle_puback(id),
+            (Link::Connected(_), Packet::Pubrec(id)) => self.handle_pubrec(id),
+            (Link::Connected(_), Packet::Pubrel { id, .. }) => Ok(self.handle_pubrel(id)),
+            (Link::Connected(_), Packet::Pubcomp(id)) => self.handle_pubcomp(id),
+            (Link::Connected(_), Packet::Suback(suback)) => self.handle_suback(suback.id, suback.codes),
+            (Link::Connected(_), Packet::Unsuback(id)) => self.handle_unsuback(id),
+            (Link::Connected(connected), Packet::Pingresp) => {
+                if connected.keep_alive.pong() {
+                    return Ok(Some(Event::Pong));
+                }
+                // Scenario unsolicited-pingresp: harmless.
+                self.stats.unsolicited_pingresps += 1;
+                Ok(None)
+            }
+            (Link::Connected(_), Packet::Connack(_)) => Err(ProtocolViolation::SecondConnack.into()),
+
+            // Sent by clients only: the decoder lets none of them through. And without a connection there is no input.
+            (
+                Link::Connected(_),
+                Packet::Connect(_)
+                | Packet::Subscribe(_)
+                | Packet::Unsubscribe(_)
+                | Packet::Pingreq
+                | Packet::Disconnect,
+            )
+            | (Link::Disconnected, _) => Ok(None),
+        }
+    }
+
+    /// Connecting -> Connected, or -> Disconnected with a refusal.
+    fn handle_connack<'a>(&mut self, connack: Connack, now: Time) -> Handled<'a> {
+        if connack.code != ConnectReturnCode::Accepted {
+            return Err(ConnectionError::Refused(connack.code));
+        }
+        if connack.session_present && self.options.clean_session {
+            return Err(ProtocolViolation::SessionPresentAfterClean.into());
+        }
+        let flow = match &self.link {
+            Link::Connecting(connecting) => connecting.flow.clone(),
+            _ => Flow::IDLE,
+        };
+        // MQTT 3.1 does not tell: what is in flight is sent again as if the Server had kept the Session, and the
+        // subscriptions are made again, which changes nothing if it did.
+        let unknown = self.version() == ProtocolVersion::V3_1 && !self.options.clean_session;
+        if !connack.session_present {
+            if !unknown {
+                self.forget_in_flight();
+                self.session.received.clear();
+            }
+            self.resubscribe();
+        }
+        let keep_alive = KeepAlive::new(self.options.keep_alive, self.options.pingresp_timeout, now);
+        let outgoing = &self.session.outgoing;
+        self.link = Link::Connected(Connected {
+            keep_alive,
+            acks: AckQueue::new(self.connection),
+            flow: Flow {
+                released: outgoing.released.first(),
+                sent: outgoing.sent.first(),
+                requests: self.session.requests.first(),
+                ..flow
+            },
+        });
+        self.pump();
+        Ok(Some(Event::Connected { session_present: connack.session_present }))
+    }
+
+    /// What was in flight on earlier connections means nothing to a Server without the Session.
+    fn forget_in_flight(&mut self) {
+        let policy = self.options.session_loss;
+        let (ids, events) = (&mut self.session.ids, &mut self.events);
+        self.session.outgoing.session_lost(
+            |entry| match (&entry.message, policy) {
+                (Some(message), _) if entry.stage != Stage::AwaitingPubcomp && !entry.dup => {
+                    // Not a byte of it was sent: it is as good as new, whatever the policy.
+                    message.qos != QoS::AtMostOnce
+                }
+                (None, _) | (Some(_), SessionLoss::Fail) => false,
+                (Some(message), SessionLoss::RepublishQos1) => message.qos == QoS::AtLeastOnce,
+                (Some(_), SessionLoss::RepublishAll) => true,
+            },
+            |id| {
+                ids.remove(id);
+            },
+            |token, seen| {
+                let outcome = if seen {
+                    Outcome::Ambiguous(Cause::SessionLost)
+                } else {
+                    Outcome::NotSent(Cause::SessionLost)
+                };
+                events.push_back(Event::Published { token, outcome });
+            },
+        );
+    }
+
+    /// Asks again for all subscriptions, before any request of the application.
+    fn resubscribe(&mut self) {
+        let requests = &mut self.session.requests;
+        let mut place = requests.first();
+        while place != NIL {
+            let next = requests.next(place);
+            // One that was under way is made anew from the subscriptions.
+            let stale =
+                requests.get(place).is_some_and(|request| matches!(request.kind, Kind::Resubscribe(_)));
+            if stale {
+                if let Some((_, request)) = requests.resolve(place) {
+                    request.id.map(|id| self.session.ids.remove(id));
+                }
+            }
+            place = next;
+        }
+        requests.push_front(self.session.subscriptions.to_requests());
+    }
+
+    #[inline]
+    fn handle_publish<'a>(&mut self, publish: Publish<'a>) -> Option<Event<'a>> {
+        let Link::Connected(connected) = &mut self.link else { return None };
+        let ack = match publish.delivery {
+            Delivery::AtMostOnce => None,
+            Delivery::AtLeastOnce { id, .. } => match self.options.ack_mode {
+                AckMode::Automatic => {
+                    self.outbox.reply(&Packet::Puback(id), self.options.version);
+                    None
+                }
+                AckMode::Manual => Some(connected.acks.push(id, QoS::AtLeastOnce)),
+            },
+            Delivery::ExactlyOnce { id, dup } => {
+                // Scenario qos2-duplicate-over-reconnect. MQTT 3.1 does not tell whether the Server kept the Session:
+                // there, a message without DUP is a new one even if its identifier is known.
+                let known = self.session.received.contains(id)
+                    && (dup || self.options.version == ProtocolVersion::V3_1_1);
+                if known || connected.acks.holds_exactly_once(id) {
+                    self.stats.duplicates += 1;
+                    self.acknowledge_duplicate(id, known);
+                    return None;
+                }
+                match self.options.ack_mode {
+                    AckMode::Automatic => {
+                        self.session.received.insert(id);
+                        self.outbox.reply(&Packet::Pubrec(id), self.options.version);
+                        None
+                    }
+                    AckMode::Manual => Some(connected.acks.push(id, QoS::ExactlyOnce)),
+                }
+            }
+        };
+        Some(Event::Message(IncomingMessage {
+            topic: publish.topic,
+            payload: publish.payload,
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            dup: publish.delivery.dup(),
+            ack,
+        }))
+    }
+
+    /// A QoS 2 message that the application has. If it was acknowledged, it is so again, in the order of receipt.
+    fn acknowledge_duplicate(&mut self, id: PacketId, acknowledged: bool) {
+        let Link::Connected(connected) = &mut self.link else { return };
+        match self.options.ack_mode {
+            AckMode::Automatic => self.outbox.reply(&Packet::Pubrec(id), self.options.version),
+            AckMode::Manual if acknowledged && !connected.acks.holds_exactly_once(id) => {
+                let token = connected.acks.push(id, QoS::ExactlyOnce);
+                connected.acks.acknowledge(token);
+                self.send_acknowledgements();
+            }
+            AckMode::Manual => {}
+        }
+    }
+
+    /// Scenario unknown-pubrel-pubcomp: always answered, known or not [MQTT-4.3.3-2].
+    fn handle_pubrel<'a>(&mut self, id: PacketId) -> Option<Event<'a>> {
+        if !self.session.received.remove(id) {
+            self.stats.unknown_acknowledgements += 1;
+        }
+        self.outbox.reply(&Packet::Pubcomp(id), self.options.version);
+        None
+    }
+
+    fn handle_puback<'a>(&mut self, id: PacketId) -> Handled<'a> {
+        match self.owner_stage(id) {
+            Some((place, Stage::AwaitingPuback)) => Ok(self.deliver(place, id)),
+            None if self.session.ids.get(id).is_none() => Ok(self.unknown()),
+            _ => Err(wrong(PacketType::Puback, id)),
+        }
+    }
+
+    fn handle_pubrec<'a>(&mut self, id: PacketId) -> Handled<'a> {
+        match self.owner_stage(id) {
+            Some((place, Stage::AwaitingPubrec)) => {
+                self.leave_flight(place);
+                let keep = self.options.session_loss == SessionLoss::RepublishAll;
+                self.session.outgoing.release(place, keep);
+                if let Some(flow) = self.flow_mut() {
+                    // Behind all other PUBRELs that are to be sent [MQTT-4.6.0-4].
+                    if flow.released == NIL {
+                        flow.released = place;
+                    }
+                }
+                self.pump();
+                Ok(None)
+            }
+            Some((place, Stage::AwaitingPubcomp)) => {
+                // Scenario dup-pubrec-pubrel: the Server did not get ours. If it is still to be sent, it will be.
+                if self.session.outgoing.get(place).is_some_and(Entry::is_sent) {
+                    self.outbox.reply(&Packet::Pubrel { id, dup: true }, self.options.version);
+                }
+                Ok(None)
+            }
+            None if self.session.ids.get(id).is_none() => {
+                // The Server waits for a PUBREL: without one it would ask for ever.
+                self.outbox.reply(&Packet::Pubrel { id, dup: false }, self.options.version);
+                Ok(self.unknown())
+            }
+            _ => Err(wrong(PacketType::Pubrec, id)),
+        }
+    }
+
+    fn handle_pubcomp<'a>(&mut self, id: PacketId) -> Handled<'a> {
+        match self.owner_stage(id) {
+            Some((place, Stage::AwaitingPubcomp)) => Ok(self.deliver(place, id)),
+            None if self.session.ids.get(id).is_none() => Ok(self.unknown()),
+            _ => Err(wrong(PacketType::Pubcomp, id)),
+        }
+    }
+
+    /// The publish that `id` stands for, and what it waits for.
+    #[inline]
+    fn owner_stage(&self, id: PacketId) -> Option<(u32, Stage)> {
+        match self.session.ids.get(id) {
+            Some(Owner::Publish(place)) => self.session.outgoing.get(place).map(|entry| (place, entry.stage)),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn deliver<'a>(&mut self, place: u32, id: PacketId) -> Option<Event<'a>> {
+        self.leave_flight(place);
+        self.session.ids.remove(id);
+        let (token, _) = self.session.outgoing.resolve(place)?;
+        self.pump();
+        Some(Event::Published { token, outcome: Outcome::Delivered })
+    }
+
+    fn unknown<'a>(&mut self) -> Option<Event<'a>> {
+        self.stats.unknown_acknowledgements += 1;
+        None
+    }
+
+    fn handle_suback<'a>(&mut self, id: PacketId, codes: SubackCodes<'a>) -> Handled<'a> {
+        let Some(owner) = self.session.ids.get(id) else { return Ok(self.unknown()) };
+        let Owner::Request(place) = owner else { return Err(wrong(PacketType::Suback, id)) };
+        let kind = self.session.requests.get(place).map(|request| &request.kind);
+        let Some(Kind::Subscribe(filters) | Kind::Resubscribe(filters)) = kind else {
+            return Err(wrong(PacketType::Suback, id));
+        };
+        if filters.len() != codes.len() {
+            let (requested, received) = (filters.len(), codes.len());
+            return Err(ProtocolViolation::SubackCount { requested, received }.into());
+        }
+        let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
+        let (filters, again) = match request.kind {
+            Kind::Subscribe(filters) => (filters, false),
+            Kind::Resubscribe(filters) => (filters, true),
+            Kind::Unsubscribe(_) => return Ok(None),
+        };
+        for ((filter, qos), code) in filters.into_iter().zip(codes.iter()) {
+            match code {
+                SubackCode::Granted(_) => self.session.subscriptions.insert(filter, qos),
+                SubackCode::Failure => {
+                    let lost = self.session.subscriptions.remove(&filter);
+                    if again && lost {
+                        self.events.push_back(Event::SubscriptionLost { filter });
+                    }
+                }
+            }
+        }
+        Ok(if again { None } else { Some(Event::Subscribed { token, codes }) })
+    }
+
+    fn handle_unsuback<'a>(&mut self, id: PacketId) -> Handled<'a> {
+        let Some(owner) = self.session.ids.get(id) else { return Ok(self.unknown()) };
+        let Owner::Request(place) = owner else { return Err(wrong(PacketType::Unsuback, id)) };
+        let kind = self.session.requests.get(place).map(|request| &request.kind);
+        if !matches!(kind, Some(Kind::Unsubscribe(_))) {
+            return Err(wrong(PacketType::Unsuback, id));
+        }
+        let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
+        if let Kind::Unsubscribe(filters) = request.kind {
+            for filter in &filters {
+                self.session.subscriptions.remove(filter);
+            }
+        }
+        Ok(Some(Event::Unsubscribed { token }))
+    }
+}
+
+fn wrong(packet_type: PacketType, id: PacketId) -> ConnectionError {
+    ProtocolViolation::WrongAcknowledgement { packet_type, id: id.get() }.into()
+}

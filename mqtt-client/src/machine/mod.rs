@@ -1,0 +1,234 @@
+//! The state machine: one core for all profiles.
+//!
+//! - `mod.rs`: the core itself; how a Network Connection begins and ends; time.
+//! - `input.rs`: packets in. Every transition that a packet causes stands there, in one `match`.
+//! - `commands.rs`: what the application asks for.
+//! - `flow.rs`: what may be sent now, and in which order.
+
+mod commands;
+mod flow;
+mod input;
+
+use alloc::collections::VecDeque;
+
+use bytes::BytesMut;
+use mqtt_codec::{Decoder, Direction, Packet, ProtocolVersion};
+
+use crate::error::{ConnectError, ConnectionError, OptionsError};
+use crate::event::{Cause, Event, Outcome};
+use crate::options::{Options, Secret};
+use crate::outbox::{Outbox, Output};
+use crate::session::Session;
+use crate::session::slab::NIL;
+use crate::state::{Connecting, Flow, Link, State};
+use crate::stats::Stats;
+use crate::time::Time;
+
+/// The client without its profile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Core {
+    options: Options,
+    /// The CONNECT packet of these options: made once, so that connecting cannot fail for its sake.
+    connect_packet: Secret,
+    decoder: Decoder,
+    link: Link,
+    session: Session,
+    /// Outlives the link by what a DISCONNECT leaves to be written.
+    outbox: Outbox,
+    /// Events that no input caused directly, in order. Bounded by what is in flight, queued and requested.
+    events: VecDeque<Event<'static>>,
+    /// Counts Network Connections, to tell acknowledgements of earlier ones.
+    connection: u32,
+    stats: Stats,
+}
+
+impl Core {
+    pub(crate) fn new(options: Options, session: Session) -> Result<Self, OptionsError> {
+        options.check()?;
+        let mut connect = BytesMut::new();
+        options.to_connect()?.encode(&mut connect);
+        let decoder =
+            Decoder::new(options.version, Direction::ToClient).max_packet_size(options.max_packet_size);
+        Ok(Self {
+            options,
+            connect_packet: Secret(connect.freeze()),
+            decoder,
+            link: Link::Disconnected,
+            session,
+            outbox: Outbox::new(),
+            events: VecDeque::new(),
+            connection: 0,
+            stats: Stats::default(),
+        })
+    }
+
+    pub(crate) const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The Session, as it is when the present connection ends now.
+    pub(crate) fn into_session(mut self) -> Session {
+        self.end_connection();
+        self.session
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        match self.link {
+            Link::Disconnected => State::Disconnected,
+            Link::Connecting(_) => State::Connecting,
+            Link::Connected(_) => State::Connected,
+        }
+    }
+
+    const fn version(&self) -> ProtocolVersion {
+        self.options.version
+    }
+
+    pub(crate) fn connect(&mut self, now: Time) -> Result<(), ConnectError> {
+        if !matches!(self.link, Link::Disconnected) {
+            return Err(ConnectError::AlreadyConnected);
+        }
+        // What a DISCONNECT left unwritten is void now.
+        self.settle();
+        self.connection = self.connection.wrapping_add(1);
+        self.outbox.bytes(self.connect_packet.0.clone());
+        // Before the CONNACK nobody knows whether the Server kept the Session: only if nothing depends on that may new
+        // messages go ahead, or they would overtake those that are to be sent again [MQTT-4.6.0-1].
+        let pipeline = self.options.pipeline && self.session.outgoing.in_flight() == 0;
+        let deadline = now + self.options.connack_timeout;
+        self.link = Link::Connecting(Connecting { deadline, pipeline, flow: Flow::IDLE });
+        self.pump();
+        Ok(())
+    }
+
+    pub(crate) fn disconnect(&mut self) {
+        match self.link {
+            Link::Disconnected => return,
+            // Nobody knows of this connection yet: there is nothing to say goodbye to.
+            Link::Connecting(_) if self.outbox.taken() == 0 => self.settle(),
+            Link::Connecting(_) | Link::Connected(_) => {
+                // A packet of two bytes is never too large. It is the last one [MQTT-3.14.4-2].
+                let _ = self.outbox.packet(&Packet::Disconnect, self.options.version);
+            }
+        }
+        self.link = Link::Disconnected;
+        self.drop_unsent_qos0();
+    }
+
+    /// The transport is gone, or is to be closed.
+    pub(crate) fn handle_close(&mut self) {
+        self.end_connection();
+    }
+
+    /// To `Disconnected`, whatever the state; the Session is kept.
+    fn end_connection(&mut self) {
+        self.settle();
+        if !matches!(self.link, Link::Disconnected) {
+            self.link = Link::Disconnected;
+            self.drop_unsent_qos0();
+        }
+    }
+
+    /// Marks what the transport took of the connection's stream, and forgets the rest of the stream.
+    fn settle(&mut self) {
+        let taken = self.outbox.taken();
+        self.session.outgoing.connection_ended(taken);
+        self.session.requests.connection_ended(taken);
+        self.outbox.clear();
+    }
+
+    /// QoS 0 messages that were held for a connection are not kept for the next one, unless the options say so.
+    fn drop_unsent_qos0(&mut self) {
+        if self.options.queue_qos0 {
+            return;
+        }
+        let outgoing = &mut self.session.outgoing;
+        while outgoing.queue_qos0.first() != NIL {
+            if let Some((token, _)) = outgoing.resolve(outgoing.queue_qos0.first()) {
+                let outcome = Outcome::NotSent(Cause::ConnectionLost);
+                self.events.push_back(Event::Published { token, outcome });
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        match &self.link {
+            Link::Disconnected => None,
+            Link::Connecting(connecting) => Some(connecting.deadline),
+            Link::Connected(connected) => connected.keep_alive.deadline(),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), ConnectionError> {
+        let error = match &mut self.link {
+            Link::Connecting(connecting) if now >= connecting.deadline => ConnectionError::ConnackTimeout,
+            Link::Connected(connected) => {
+                let keep_alive = &mut connected.keep_alive;
+                if keep_alive.pong_due().is_some_and(|due| now >= due) {
+                    ConnectionError::PingrespTimeout
+                } else {
+                    if keep_alive.ping_due().is_some_and(|due| now >= due) {
+                        self.keep_alive_ping(now);
+                    }
+                    return Ok(());
+                }
+            }
+            _ => return Ok(()),
+        };
+        self.end_connection();
+        Err(error)
+    }
+
+    /// Sends a PINGREQ, unless one is unanswered and the transport takes nothing: then another one helps nobody.
+    fn keep_alive_ping(&mut self, now: Time) {
+        let Link::Connected(connected) = &mut self.link else { return };
+        if connected.keep_alive.is_waiting() && self.outbox.len() > 0 {
+            connected.keep_alive.postpone(now);
+            return;
+        }
+        connected.keep_alive.ping_sent(now);
+        self.stats.pingreqs += 1;
+        // A packet of two bytes is never too large.
+        let _ = self.outbox.packet(&Packet::Pingreq, self.options.version);
+    }
+
+    pub(crate) fn pause_input(&mut self, now: Time, paused: bool) {
+        if let Link::Connected(connected) = &mut self.link {
+            connected.keep_alive.set_paused(paused, now);
+        }
+    }
+
+    pub(crate) fn poll_output(&mut self, now: Time) -> Output<'_> {
+        // What was taken has made room for what waits in the queue.
+        self.pump();
+        let last_sent = match &mut self.link {
+            Link::Connected(connected) => Some(&mut connected.keep_alive.last_sent),
+            _ => None,
+        };
+        Output { outbox: &mut self.outbox, last_sent, now }
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        self.outbox.len() > 0
+    }
+
+    pub(crate) const fn output_len(&self) -> usize {
+        self.outbox.len()
+    }
+
+    pub(crate) fn wants_input(&self) -> bool {
+        match &self.link {
+            Link::Disconnected => false,
+            Link::Connecting(_) => true,
+            Link::Connected(connected) => !self.outbox.is_flooded() && !connected.acks.is_full(),
+        }
+    }
+}

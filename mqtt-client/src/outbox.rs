@@ -1,0 +1,268 @@
+//! The bytes that wait for the transport.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+use mqtt_codec::{Delivery, Packet, PacketTooLarge, ProtocolVersion};
+
+use crate::message::Message;
+use crate::time::Time;
+
+/// From this size on a payload goes out from where it lies instead of being copied beside its header.
+const BY_REFERENCE: usize = 16 * 1024;
+
+/// An empty buffer up to this size is kept; a larger one is given back.
+const KEEP: usize = 1024;
+
+/// At least so much is reserved when a buffer is made.
+const MIN_RESERVE: usize = 64;
+
+/// Publishes stop moving into the output at this many bytes; they wait in the queue instead.
+const HIGH_WATER: usize = 64 * 1024;
+
+/// The input is not read on while so many bytes of answers wait for the transport.
+const MAX_REPLIES: usize = 64 * 1024;
+
+/// The bytes of one Network Connection that no transport has taken yet, in order.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Outbox {
+    /// What is complete and not changed any more, first to be taken first.
+    front: VecDeque<Bytes>,
+    /// What packets are encoded into.
+    tail: BytesMut,
+    /// Bytes in `front` and `tail`.
+    len: usize,
+    /// Bytes taken since the connection began.
+    taken: u64,
+    replies: Replies,
+    /// The most that waited since the buffer was last empty.
+    peak: usize,
+    /// How large the filling before this one became: what to reserve for the next.
+    hint: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            front: VecDeque::new(),
+            tail: BytesMut::new(),
+            len: 0,
+            taken: 0,
+            replies: Replies::default(),
+            peak: 0,
+            hint: MIN_RESERVE,
+        }
+    }
+
+    /// Forgets all bytes and starts to count anew.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The offset in the stream of the connection that the next byte to be encoded gets.
+    #[inline]
+    pub(crate) const fn offset(&self) -> u64 {
+        self.taken + self.len as u64
+    }
+
+    /// How many bytes of the stream a transport has taken.
+    pub(crate) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether publishes should wait in the queue.
+    #[inline]
+    pub(crate) const fn is_full(&self) -> bool {
+        self.len >= HIGH_WATER
+    }
+
+    /// Whether so many answers wait that no more input should be read.
+    pub(crate) const fn is_flooded(&self) -> bool {
+        self.replies.before + self.replies.after >= MAX_REPLIES
+    }
+
+    /// Appends a PUBLISH; a large payload by reference.
+    #[inline]
+    pub(crate) fn publish(&mut self, message: &Message, delivery: Delivery) -> Result<(), PacketTooLarge> {
+        let publish = message.as_publish(delivery);
+        if message.payload.len() < BY_REFERENCE {
+            return self.encode(|tail| publish.encode(tail));
+        }
+        self.encode(|tail| publish.encode_header(tail))?;
+        self.freeze();
+        self.len += message.payload.len();
+        self.front.push_back(message.payload.clone());
+        Ok(())
+    }
+
+    /// Appends a packet that was encoded before.
+    pub(crate) fn bytes(&mut self, packet: Bytes) {
+        self.freeze();
+        self.len += packet.len();
+        self.front.push_back(packet);
+    }
+
+    /// Appends any other packet.
+    pub(crate) fn packet(
+        &mut self,
+        packet: &Packet<'_>,
+        version: ProtocolVersion,
+    ) -> Result<(), PacketTooLarge> {
+        self.encode(|tail| packet.encode(version, tail))
+    }
+
+    /// Appends an answer to something that the Server sent.
+    #[inline]
+    pub(crate) fn reply(&mut self, packet: &Packet<'_>, version: ProtocolVersion) {
+        let before = self.len;
+        // A packet that is nothing but an identifier is never too large.
+        let _ = self.packet(packet, version);
+        self.replies.after += self.len - before;
+    }
+
+    #[inline]
+    fn encode(
+        &mut self,
+        write: impl FnOnce(&mut BytesMut) -> Result<(), PacketTooLarge>,
+    ) -> Result<(), PacketTooLarge> {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(self.hint);
+        }
+        let before = self.tail.len();
+        write(&mut self.tail)?;
+        self.len += self.tail.len() - before;
+        Ok(())
+    }
+
+    fn freeze(&mut self) {
+        if !self.tail.is_empty() {
+            self.front.push_back(self.tail.split().freeze());
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        let count = count.min(self.len);
+        self.peak = self.peak.max(self.len);
+        self.replies.taken(self.taken + count as u64, self.offset());
+        self.len -= count;
+        self.taken += count as u64;
+        let mut left = count;
+        while let Some(segment) = self.front.front_mut() {
+            if segment.len() > left {
+                segment.advance(left);
+                return;
+            }
+            left -= segment.len();
+            self.front.pop_front();
+        }
+        self.tail.advance(left.min(self.tail.len()));
+        if self.len == 0 {
+            self.emptied();
+        }
+    }
+
+    /// Gives large buffers back, so that an idle client holds none.
+    fn emptied(&mut self) {
+        if self.tail.capacity() > KEEP {
+            self.tail = BytesMut::new();
+        } else {
+            self.tail.clear();
+        }
+        if self.front.capacity() > 16 {
+            self.front = VecDeque::new();
+        }
+        self.replies = Replies::default();
+        self.hint = self.peak.clamp(MIN_RESERVE, HIGH_WATER);
+        self.peak = 0;
+    }
+}
+
+impl fmt::Debug for Outbox {
+    /// Shows counts only: the bytes can contain a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("len", &self.len).field("taken", &self.taken).finish_non_exhaustive()
+    }
+}
+
+/// How many bytes of answers wait, within a factor: counted in two halves, the older of which is forgotten when the
+/// transport has taken all that was there when it was closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Replies {
+    before: usize,
+    after: usize,
+    mark: u64,
+}
+
+impl Replies {
+    /// Once the transport has taken all up to `mark`, only the newer half is left: everything up to `offset`.
+    fn taken(&mut self, taken: u64, offset: u64) {
+        if taken >= self.mark {
+            *self = Self { before: self.after, after: 0, mark: offset };
+        }
+    }
+}
+
+/// The bytes that the core has for the transport, as a [`Buf`]: write [`chunk`](Buf::chunk) (or
+/// [`chunks_vectored`](Buf::chunks_vectored)) and [`advance`](Buf::advance) by what the transport took, no more and no
+/// less. Bytes leave the core only so; what was not taken is still there at the next call.
+///
+/// `advance` beyond [`remaining`](Buf::remaining) is the same as advancing by all that remains; it does not panic.
+#[derive(Debug)]
+pub struct Output<'a> {
+    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) last_sent: Option<&'a mut Time>,
+    pub(crate) now: Time,
+}
+
+impl Output<'_> {
+    /// Lends the bytes themselves, by reference count and without copying: appends segments to `into`, in order, until
+    /// they hold at least `max` bytes or all is lent. The bytes stay in the core until [`advance`](Buf::advance).
+    ///
+    /// For an embedder that shares the core under a lock: take segments, release the lock, write, lock, advance.
+    pub fn segments(&mut self, max: usize, into: &mut Vec<Bytes>) {
+        self.outbox.freeze();
+        let mut lent = 0;
+        for segment in &self.outbox.front {
+            if lent >= max {
+                break;
+            }
+            lent += segment.len();
+            into.push(segment.clone());
+        }
+    }
+}
+
+impl Buf for Output<'_> {
+    fn remaining(&self) -> usize {
+        self.outbox.len
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.outbox.front.front().map_or(&self.outbox.tail, |segment| segment)
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'b>(&'b self, into: &mut [std::io::IoSlice<'b>]) -> usize {
+        let segments = self.outbox.front.iter().map(|segment| &segment[..]);
+        let tail = Some(&self.outbox.tail[..]).filter(|tail| !tail.is_empty());
+        into.iter_mut()
+            .zip(segments.chain(tail))
+            .map(|(slice, bytes)| *slice = std::io::IoSlice::new(bytes))
+            .count()
+    }
+
+    fn advance(&mut self, count: usize) {
+        if count > 0 && self.outbox.len > 0 {
+            self.outbox.advance(count);
+            if let Some(last_sent) = &mut self.last_sent {
+                **last_sent = self.now;
+            }
+        }
+    }
+}

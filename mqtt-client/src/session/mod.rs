@@ -1,0 +1,95 @@
+//! The Session: what outlives a Network Connection [MQTT-4.1.0-1].
+
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+pub(crate) mod packet_ids;
+pub(crate) mod requests;
+pub(crate) mod slab;
+mod store;
+pub(crate) mod subscriptions;
+
+use alloc::vec::Vec;
+
+use incoming::ReceivedIds;
+use outgoing::Outgoing;
+use packet_ids::PacketIds;
+use requests::Requests;
+use subscriptions::Subscriptions;
+
+use crate::error::SessionDecodeError;
+use crate::message::{Message, PublishToken};
+
+/// The client's half of the Session (section 4.1): what must survive the end of a Network Connection.
+///
+/// It holds the PUBLISH and PUBREL packets that are not acknowledged, the identifiers of received QoS 2 messages, the
+/// queue, the requests that wait for their answer and the subscriptions. It can be taken out of a
+/// [`Client`](crate::Client), cloned, turned into bytes and put into a new `Client`.
+///
+/// ```
+/// use mqtt_client::{Client, Message, Options, PubSub, QoS, Session, TopicName};
+///
+/// let mut client = Client::<PubSub>::new(Options::new("plant-7").clean_session(false))?;
+/// client.publish(Message::new(TopicName::from_static("a")?, "kept").qos(QoS::AtLeastOnce))?;
+/// let bytes = client.into_session().to_bytes();
+///
+/// let session = Session::from_bytes(&bytes)?;
+/// assert_eq!(session.pending_publishes().count(), 1);
+/// let client = Client::<PubSub>::with_session(Options::new("plant-7").clean_session(false), session)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Session {
+    pub(crate) ids: PacketIds,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) received: ReceivedIds,
+    pub(crate) requests: Requests,
+    pub(crate) subscriptions: Subscriptions,
+}
+
+impl Session {
+    /// A Session in which nothing has happened yet.
+    pub fn new() -> Self {
+        Self {
+            ids: PacketIds::new(),
+            outgoing: Outgoing::new(),
+            received: ReceivedIds::new(),
+            requests: Requests::new(),
+            subscriptions: Subscriptions::new(),
+        }
+    }
+
+    /// The publishes that are not resolved, with the tokens under which a client that gets this Session will report
+    /// them: first those in flight in the order in which they will be sent again, then the queue. The message is
+    /// `None` for QoS 2 messages whose PUBREC came: the Server has them, and their content is no longer kept.
+    pub fn pending_publishes(&self) -> impl Iterator<Item = (PublishToken, Option<&Message>)> {
+        self.outgoing.pending()
+    }
+
+    /// Whether nothing is kept here: nothing in flight, queued, requested, subscribed or half received.
+    pub fn is_empty(&self) -> bool {
+        self.outgoing.is_empty()
+            && self.requests.is_empty()
+            && self.subscriptions.is_empty()
+            && self.received.is_empty()
+    }
+
+    /// This Session as bytes, to be kept anywhere. The format has a version number; payloads are in it as they are.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        store::encode(self)
+    }
+
+    /// The Session that [`to_bytes`](Self::to_bytes) made.
+    ///
+    /// # Errors
+    /// [`SessionDecodeError`] if these are not the bytes of a Session, all of them and nothing else. Never panics, and
+    /// never allocates more than the input accounts for.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SessionDecodeError> {
+        store::decode(bytes)
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,363 @@
+//! Publishes from their admission to their outcome.
+
+use mqtt_codec::{Delivery, PacketId, QoS};
+
+use super::slab::{Linked, Links, List, NIL, Slab};
+use crate::message::{Message, PublishToken};
+
+/// `sent_at` of what was not sent on the present connection.
+const UNSENT: u64 = u64::MAX;
+
+/// What is due next for a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    /// A place in flight, or for QoS 0 a connection.
+    Queued,
+    /// The PUBACK of a QoS 1 message.
+    AwaitingPuback,
+    /// The PUBREC of a QoS 2 message.
+    AwaitingPubrec,
+    /// The PUBCOMP of a QoS 2 message: PUBREL is what is sent again.
+    AwaitingPubcomp,
+}
+
+/// One publish.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Entry {
+    links: Links,
+    generation: u32,
+    pub(crate) stage: Stage,
+    /// In flight, its Packet Identifier.
+    pub(crate) id: Option<PacketId>,
+    /// Whether a transport took a byte of what is due to be sent (PUBLISH or PUBREL) on an earlier connection.
+    pub(crate) dup: bool,
+    /// The offset in the present connection's stream at which it starts, or [`UNSENT`].
+    sent_at: u64,
+    /// Dropped once the Server has taken the message over, unless the policy wants it for publishing it again.
+    pub(crate) message: Option<Message>,
+}
+
+impl Entry {
+    /// Whether it was encoded on the present connection.
+    #[inline]
+    pub(crate) const fn is_sent(&self) -> bool {
+        self.sent_at != UNSENT
+    }
+
+    /// How it is to be delivered, with DUP as the earlier connections have it.
+    pub(crate) fn delivery(&self) -> Delivery {
+        match (self.stage, self.id) {
+            (Stage::AwaitingPuback, Some(id)) => Delivery::AtLeastOnce { id, dup: self.dup },
+            (Stage::AwaitingPubrec, Some(id)) => Delivery::ExactlyOnce { id, dup: self.dup },
+            _ => Delivery::AtMostOnce,
+        }
+    }
+}
+
+impl Linked for Entry {
+    #[inline]
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    #[inline]
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// All publishes that are not resolved, each in one of four orders.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Outgoing {
+    slab: Slab<Entry>,
+    /// QoS 1 and 2 that wait for a place in flight.
+    pub(crate) queue: List,
+    /// QoS 0 that wait for a connection.
+    pub(crate) queue_qos0: List,
+    /// PUBLISHes in flight, in the order in which they were first sent.
+    pub(crate) sent: List,
+    /// PUBRELs in flight, in the order in which their PUBRECs came [MQTT-4.6.0-4].
+    pub(crate) released: List,
+    /// The bytes of the messages in both queues, as PUBLISH packets.
+    queued_size: usize,
+    generation: u32,
+}
+
+impl Outgoing {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slab: Slab::new(),
+            queue: List::new(),
+            queue_qos0: List::new(),
+            sent: List::new(),
+            released: List::new(),
+            queued_size: 0,
+            generation: 0,
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.slab.len() == 0
+    }
+
+    /// How many wait in the queues.
+    pub(crate) const fn queued_len(&self) -> usize {
+        self.queue.len() + self.queue_qos0.len()
+    }
+
+    pub(crate) const fn queued_size(&self) -> usize {
+        self.queued_size
+    }
+
+    /// How many are in flight, sent on the present connection or not.
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.sent.len() + self.released.len()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, place: u32) -> Option<&Entry> {
+        self.slab.get(place)
+    }
+
+    #[inline]
+    pub(crate) fn next(&self, place: u32) -> u32 {
+        List::next(&self.slab, place)
+    }
+
+    #[inline]
+    fn token(&self, place: u32) -> PublishToken {
+        let generation = self.slab.get(place).map_or(0, |entry| entry.generation);
+        PublishToken { index: place, generation }
+    }
+
+    #[inline]
+    fn insert(&mut self, message: Message, stage: Stage) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        self.slab.insert(Entry {
+            links: Links::NONE,
+            generation: self.generation,
+            stage,
+            id: None,
+            dup: false,
+            sent_at: UNSENT,
+            message: Some(message),
+        })
+    }
+
+    /// Puts a message of `size` bytes at the end of its queue.
+    pub(crate) fn enqueue(&mut self, message: Message, size: usize) -> PublishToken {
+        let qos = message.qos;
+        let place = self.insert(message, Stage::Queued);
+        self.queued_size += size;
+        match qos {
+            QoS::AtMostOnce => self.queue_qos0.push_back(&mut self.slab, place),
+            _ => self.queue.push_back(&mut self.slab, place),
+        }
+        self.token(place)
+    }
+
+    /// Makes an entry in no list for a message that goes into flight at once.
+    #[inline]
+    pub(crate) fn admit(&mut self, message: Message) -> u32 {
+        self.insert(message, Stage::Queued)
+    }
+
+    /// Takes the first entry of a queue out of it.
+    pub(crate) fn dequeue(&mut self, place: u32) {
+        let Some(entry) = self.slab.get(place) else { return };
+        let (qos, size) = entry
+            .message
+            .as_ref()
+            .map_or((QoS::AtMostOnce, 0), |message| (message.qos, message.encoded_len().unwrap_or(0)));
+        self.queued_size = self.queued_size.saturating_sub(size);
+        match qos {
+            QoS::AtMostOnce => self.queue_qos0.unlink(&mut self.slab, place),
+            _ => self.queue.unlink(&mut self.slab, place),
+        }
+    }
+
+    /// Puts an entry that [`dequeue`](Self::dequeue) took out back to the front of the queue for QoS 1 and 2.
+    pub(crate) fn requeue_first(&mut self, place: u32) {
+        let size = self.slab.get(place).and_then(|entry| entry.message.as_ref()?.encoded_len().ok());
+        self.queued_size += size.unwrap_or(0);
+        let mut front = List::new();
+        front.push_back(&mut self.slab, place);
+        self.queue.prepend(&mut self.slab, front);
+    }
+
+    /// Puts an entry that is in no list into flight under `id`; it starts at `offset` of the stream.
+    #[inline]
+    pub(crate) fn launch(&mut self, place: u32, id: PacketId, offset: u64) -> PublishToken {
+        let mut token = PublishToken { index: place, generation: 0 };
+        if let Some(entry) = self.slab.get_mut(place) {
+            entry.id = Some(id);
+            entry.sent_at = offset;
+            entry.stage = match &entry.message {
+                Some(Message { qos: QoS::ExactlyOnce, .. }) => Stage::AwaitingPubrec,
+                _ => Stage::AwaitingPuback,
+            };
+            token.generation = entry.generation;
+        }
+        self.sent.push_back(&mut self.slab, place);
+        token
+    }
+
+    /// Notes that an entry in flight was encoded again, at `offset`.
+    pub(crate) fn sent_again(&mut self, place: u32, offset: u64) {
+        if let Some(entry) = self.slab.get_mut(place) {
+            entry.sent_at = offset;
+        }
+    }
+
+    /// PUBREC came: from now on it is the PUBREL that is in flight. The message is kept only if `keep`.
+    pub(crate) fn release(&mut self, place: u32, keep: bool) {
+        self.sent.unlink(&mut self.slab, place);
+        if let Some(entry) = self.slab.get_mut(place) {
+            entry.stage = Stage::AwaitingPubcomp;
+            entry.dup = false;
+            entry.sent_at = UNSENT;
+            if !keep {
+                entry.message = None;
+            }
+        }
+        self.released.push_back(&mut self.slab, place);
+    }
+
+    /// Takes an entry out for good.
+    #[inline]
+    pub(crate) fn resolve(&mut self, place: u32) -> Option<(PublishToken, Entry)> {
+        let entry = self.slab.get(place)?;
+        let token = PublishToken { index: place, generation: entry.generation };
+        match entry.stage {
+            Stage::Queued => self.dequeue(place),
+            Stage::AwaitingPuback | Stage::AwaitingPubrec => self.sent.unlink(&mut self.slab, place),
+            Stage::AwaitingPubcomp => self.released.unlink(&mut self.slab, place),
+        }
+        self.slab.remove(place).map(|entry| (token, entry))
+    }
+
+    /// Takes an entry out that is in no list.
+    pub(crate) fn withdraw(&mut self, place: u32) -> Option<(PublishToken, Entry)> {
+        let token = self.token(place);
+        self.slab.remove(place).map(|entry| (token, entry))
+    }
+
+    /// The connection ended after `taken` bytes of its stream: what was sent at all carries DUP from now on
+    /// [MQTT-3.3.1-1], and nothing counts as sent on the next connection.
+    pub(crate) fn connection_ended(&mut self, taken: u64) {
+        for list in [&self.sent, &self.released] {
+            let mut place = list.first();
+            while let Some(entry) = self.slab.get_mut(place) {
+                entry.dup |= entry.sent_at < taken;
+                entry.sent_at = UNSENT;
+                place = entry.links.next();
+            }
+        }
+    }
+
+    /// The Server lost the Session. Of each entry in flight that was not sent on the present connection, `again`
+    /// decides whether it is queued anew, in its order and before the queue, or handed to `give_up`. `free` is told
+    /// the identifiers that are no longer in use.
+    pub(crate) fn session_lost(
+        &mut self,
+        again: impl Fn(&Entry) -> bool,
+        mut free: impl FnMut(PacketId),
+        mut give_up: impl FnMut(PublishToken, bool),
+    ) {
+        let mut kept = List::new();
+        // QoS 2 messages that the Server had acknowledged by PUBREC were sent before those still waiting for it.
+        for released in [true, false] {
+            let mut place = if released { self.released.first() } else { self.sent.first() };
+            while place != NIL {
+                let next = self.next(place);
+                self.forget(place, &mut kept, &again, &mut free, &mut give_up);
+                place = next;
+            }
+        }
+        self.queue.prepend(&mut self.slab, kept);
+    }
+
+    fn forget(
+        &mut self,
+        place: u32,
+        kept: &mut List,
+        again: &impl Fn(&Entry) -> bool,
+        free: &mut impl FnMut(PacketId),
+        give_up: &mut impl FnMut(PublishToken, bool),
+    ) {
+        let Some(entry) = self.slab.get(place) else { return };
+        if entry.is_sent() {
+            return;
+        }
+        if let Some(id) = entry.id {
+            free(id);
+        }
+        let size = entry.message.as_ref().map_or(0, |message| message.encoded_len().unwrap_or(0));
+        if !again(entry) {
+            let seen = entry.dup || entry.stage == Stage::AwaitingPubcomp;
+            if let Some((token, _)) = self.resolve(place) {
+                give_up(token, seen);
+            }
+            return;
+        }
+        match entry.stage {
+            Stage::AwaitingPubcomp => self.released.unlink(&mut self.slab, place),
+            _ => self.sent.unlink(&mut self.slab, place),
+        }
+        if let Some(entry) = self.slab.get_mut(place) {
+            entry.stage = Stage::Queued;
+            entry.id = None;
+            entry.dup = false;
+        }
+        self.queued_size += size;
+        kept.push_back(&mut self.slab, place);
+    }
+
+    /// Every entry: in flight in the order of sending again, then the queues.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.released
+            .iter(&self.slab)
+            .chain(self.sent.iter(&self.slab))
+            .chain(self.queue.iter(&self.slab))
+            .chain(self.queue_qos0.iter(&self.slab))
+    }
+
+    pub(crate) fn pending(&self) -> impl Iterator<Item = (PublishToken, Option<&Message>)> {
+        self.iter().map(|(place, entry)| {
+            (PublishToken { index: place, generation: entry.generation }, entry.message.as_ref())
+        })
+    }
+
+    /// Puts back an entry from a stored Session.
+    pub(crate) fn restore(
+        &mut self,
+        stage: Stage,
+        id: Option<PacketId>,
+        dup: bool,
+        message: Option<Message>,
+    ) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        let qos = message.as_ref().map(|message| message.qos);
+        let size = message.as_ref().map_or(0, |message| message.encoded_len().unwrap_or(0));
+        let entry = Entry {
+            links: Links::NONE,
+            generation: self.generation,
+            stage,
+            id,
+            dup,
+            sent_at: UNSENT,
+            message,
+        };
+        let place = self.slab.insert(entry);
+        let list = match stage {
+            Stage::Queued => {
+                self.queued_size += size;
+                if qos == Some(QoS::AtMostOnce) { &mut self.queue_qos0 } else { &mut self.queue }
+            }
+            Stage::AwaitingPuback | Stage::AwaitingPubrec => &mut self.sent,
+            Stage::AwaitingPubcomp => &mut self.released,
+        };
+        list.push_back(&mut self.slab, place);
+        place
+    }
+}

@@ -1,0 +1,157 @@
+//! SUBSCRIBE and UNSUBSCRIBE requests from their call to their answer.
+
+use alloc::vec::Vec;
+
+use mqtt_codec::{
+    Packet, PacketId, QoS, Subscribe, SubscribeFilters, TopicFilter, Unsubscribe, UnsubscribeFilters,
+};
+
+use super::slab::{Linked, Links, List, Slab};
+use crate::message::RequestToken;
+
+/// `sent_at` of what was not sent on the present connection.
+const UNSENT: u64 = u64::MAX;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Subscribe(Vec<(TopicFilter, QoS)>),
+    Unsubscribe(Vec<TopicFilter>),
+    /// Subscriptions that the Server lost with the Session, asked for again by the core.
+    Resubscribe(Vec<(TopicFilter, QoS)>),
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Request {
+    links: Links,
+    generation: u32,
+    pub(crate) kind: Kind,
+    /// Its Packet Identifier, from when it is first sent.
+    pub(crate) id: Option<PacketId>,
+    /// Whether a transport took a byte of it on an earlier connection (MQTT 3.1 sets DUP then).
+    pub(crate) dup: bool,
+    sent_at: u64,
+}
+
+impl Request {
+    pub(crate) const fn is_sent(&self) -> bool {
+        self.sent_at != UNSENT
+    }
+
+    /// The packet, or `None` if it cannot be built (it was checked when it was asked for).
+    pub(crate) fn packet(&self, id: PacketId) -> Option<Packet<'_>> {
+        let dup = self.dup;
+        Some(match &self.kind {
+            Kind::Subscribe(filters) | Kind::Resubscribe(filters) => {
+                Packet::Subscribe(Subscribe { id, dup, filters: SubscribeFilters::new(filters).ok()? })
+            }
+            Kind::Unsubscribe(filters) => {
+                Packet::Unsubscribe(Unsubscribe { id, dup, filters: UnsubscribeFilters::new(filters).ok()? })
+            }
+        })
+    }
+}
+
+impl Linked for Request {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// The requests that wait for their answer, in the order of their calls.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Requests {
+    slab: Slab<Request>,
+    order: List,
+    generation: u32,
+}
+
+impl Requests {
+    pub(crate) const fn new() -> Self {
+        Self { slab: Slab::new(), order: List::new(), generation: 0 }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The first place, or [`NIL`](super::slab::NIL).
+    pub(crate) const fn first(&self) -> u32 {
+        self.order.first()
+    }
+
+    pub(crate) fn next(&self, place: u32) -> u32 {
+        List::next(&self.slab, place)
+    }
+
+    pub(crate) fn get(&self, place: u32) -> Option<&Request> {
+        self.slab.get(place)
+    }
+
+    fn insert(&mut self, kind: Kind, id: Option<PacketId>, dup: bool) -> (u32, RequestToken) {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let place =
+            self.slab.insert(Request { links: Links::NONE, generation, kind, id, dup, sent_at: UNSENT });
+        (place, RequestToken { index: place, generation })
+    }
+
+    pub(crate) fn push(&mut self, kind: Kind) -> (u32, RequestToken) {
+        self.restore(kind, None, false)
+    }
+
+    /// Puts a request at the end, as it was stored.
+    pub(crate) fn restore(&mut self, kind: Kind, id: Option<PacketId>, dup: bool) -> (u32, RequestToken) {
+        let (place, token) = self.insert(kind, id, dup);
+        self.order.push_back(&mut self.slab, place);
+        (place, token)
+    }
+
+    /// Puts requests before all others, in their order.
+    pub(crate) fn push_front(&mut self, kinds: impl IntoIterator<Item = Kind>) {
+        let mut front = List::new();
+        for kind in kinds {
+            let (place, _) = self.insert(kind, None, false);
+            front.push_back(&mut self.slab, place);
+        }
+        self.order.prepend(&mut self.slab, front);
+    }
+
+    /// Notes that a request was encoded under `id`, at `offset` of the stream.
+    pub(crate) fn sent(&mut self, place: u32, id: PacketId, offset: u64) {
+        if let Some(request) = self.slab.get_mut(place) {
+            request.id = Some(id);
+            request.sent_at = offset;
+        }
+    }
+
+    /// Takes a request out for good.
+    pub(crate) fn resolve(&mut self, place: u32) -> Option<(RequestToken, Request)> {
+        let generation = self.slab.get(place)?.generation;
+        self.order.unlink(&mut self.slab, place);
+        self.slab.remove(place).map(|request| (RequestToken { index: place, generation }, request))
+    }
+
+    /// The connection ended after `taken` bytes of its stream: all are to be sent again.
+    pub(crate) fn connection_ended(&mut self, taken: u64) {
+        let mut place = self.order.first();
+        while let Some(request) = self.slab.get_mut(place) {
+            request.dup |= request.sent_at < taken;
+            request.sent_at = UNSENT;
+            place = request.links.next();
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Request)> {
+        self.order.iter(&self.slab)
+    }
+}

@@ -1,0 +1,76 @@
+//! The three states, each with what dies when it is left.
+
+use crate::keep_alive::KeepAlive;
+use crate::session::incoming::AckQueue;
+use crate::session::slab::NIL;
+use crate::time::Time;
+
+/// Where a [`Client`](crate::Client) stands with its Network Connection.
+///
+/// ```text
+///                    connect                     CONNACK 0
+///  +--------------+ ---------> +------------+ -----------> +-----------+
+///  | Disconnected |            | Connecting |              | Connected |
+///  +--------------+ <--------- +------------+ <-.          +-----------+
+///         ^          refusal, deadline, other    `               |
+///         |          packet, close, disconnect                   | violation, PINGRESP deadline,
+///         `------------------------------------------------------'  close, disconnect
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No Network Connection. The Session is kept; publishes with QoS 1 and 2 and requests are queued.
+    Disconnected,
+    /// [`connect`](crate::Client::connect) was called; the CONNACK has not come.
+    Connecting,
+    /// The Server has accepted the connection.
+    Connected,
+}
+
+/// The state with its data. What dies with a Network Connection lives in here; what outlives it is the
+/// [`Session`](crate::Session) beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Link {
+    Disconnected,
+    Connecting(Connecting),
+    Connected(Connected),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Connecting {
+    /// When the CONNACK must have come.
+    pub(crate) deadline: Time,
+    /// Whether publishes may be sent before it.
+    pub(crate) pipeline: bool,
+    pub(crate) flow: Flow,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Connected {
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) acks: AckQueue,
+    pub(crate) flow: Flow,
+}
+
+/// How far the work of the Session has got on this connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Flow {
+    /// PUBLISHes and PUBRELs sent on this connection and not acknowledged.
+    pub(crate) in_flight: usize,
+    /// The first PUBREL that is still to be sent (again) on this connection.
+    pub(crate) released: u32,
+    /// The first PUBLISH in flight that is still to be sent again on this connection.
+    pub(crate) sent: u32,
+    /// The first request that is still to be sent on this connection.
+    pub(crate) requests: u32,
+}
+
+impl Flow {
+    /// Nothing is in flight, nothing to be sent again.
+    pub(crate) const IDLE: Self = Self { in_flight: 0, released: NIL, sent: NIL, requests: NIL };
+
+    /// Whether everything from earlier connections was sent again, so that new messages may follow.
+    #[inline]
+    pub(crate) const fn has_resumed(&self) -> bool {
+        self.released == NIL && self.sent == NIL
+    }
+}
