@@ -1,3 +1,5 @@
+use core::ops::ControlFlow;
+
 use crate::TopicNameRef;
 
 use super::arena::{Arena, ROOT};
@@ -39,44 +41,54 @@ impl<'t> Walk<'t> {
     /// Goes on to the next node that has an entry and matches the topic.
     pub(super) fn next<E>(&mut self, arena: &Arena<E>) -> Option<usize> {
         loop {
-            match self.step {
-                Step::MultiLevel => {
-                    self.step = Step::End;
-                    if self.wildcards_match() {
-                        if let Some(child) = arena.multi_level(self.node) {
-                            return Some(child);
-                        }
-                    }
+            if let ControlFlow::Break(node) = self.step(arena) {
+                return node;
+            }
+        }
+    }
+
+    /// Takes one step; breaks with a node that matches, or with `None` at the end.
+    fn step<E>(&mut self, arena: &Arena<E>) -> ControlFlow<Option<usize>> {
+        match self.step {
+            Step::MultiLevel => {
+                self.step = Step::End;
+                let child = if self.wildcards_match() { arena.multi_level(self.node) } else { None };
+                child.map_or(ControlFlow::Continue(()), |child| ControlFlow::Break(Some(child)))
+            }
+            Step::End if self.next_level > self.topic.len() => {
+                self.step = Step::Up;
+                let found = arena.entry(self.node).map(|_| self.node);
+                found.map_or(ControlFlow::Continue(()), |node| ControlFlow::Break(Some(node)))
+            }
+            Step::End => {
+                self.step = Step::Literal;
+                ControlFlow::Continue(())
+            }
+            Step::Literal => {
+                self.step = Step::SingleLevel;
+                let level = self.level();
+                if let Some(child) = arena.literal(self.node, level) {
+                    self.go_down(child, level.len());
                 }
-                Step::End if self.next_level > self.topic.len() => {
-                    self.step = Step::Up;
-                    if arena.entry(self.node).is_some() {
-                        return Some(self.node);
-                    }
+                ControlFlow::Continue(())
+            }
+            Step::SingleLevel => {
+                self.step = Step::Up;
+                let child = if self.wildcards_match() { arena.single_level(self.node) } else { None };
+                if let Some(child) = child {
+                    self.go_down(child, self.level().len());
                 }
-                Step::End => self.step = Step::Literal,
-                Step::Literal => {
-                    self.step = Step::SingleLevel;
-                    let level = self.level();
-                    if let Some(child) = arena.literal(self.node, level) {
-                        self.go_down(child, level.len());
-                    }
-                }
-                Step::SingleLevel => {
-                    self.step = Step::Up;
-                    if self.wildcards_match() {
-                        if let Some(child) = arena.single_level(self.node) {
-                            self.go_down(child, self.level().len());
-                        }
-                    }
-                }
-                Step::Up => {
-                    let parent = arena.parent(self.node)?;
-                    let was_wildcard = arena.single_level(parent) == Some(self.node);
-                    self.step = if was_wildcard { Step::Up } else { Step::SingleLevel };
-                    self.node = parent;
-                    self.next_level = self.previous_level();
-                }
+                ControlFlow::Continue(())
+            }
+            Step::Up => {
+                let Some(parent) = arena.parent(self.node) else {
+                    return ControlFlow::Break(None);
+                };
+                let was_wildcard = arena.single_level(parent) == Some(self.node);
+                self.step = if was_wildcard { Step::Up } else { Step::SingleLevel };
+                self.node = parent;
+                self.next_level = self.previous_level();
+                ControlFlow::Continue(())
             }
         }
     }
@@ -102,5 +114,47 @@ impl<'t> Walk<'t> {
         let end = self.next_level.saturating_sub(1);
         let before = self.topic.get(..end).unwrap_or_default();
         before.iter().rposition(|&byte| byte == b'/').map_or(0, |separator| separator + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+
+    fn steps(arena: &Arena<()>, topic: &str) -> usize {
+        let mut walk = Walk::new(TopicNameRef::new(topic).unwrap());
+        let mut steps = 0;
+        while walk.step(arena) != ControlFlow::Break(None) {
+            steps += 1;
+        }
+        steps
+    }
+
+    fn insert(arena: &mut Arena<()>, filter: &str) {
+        let node = filter.split('/').fold(ROOT, |node, level| arena.child_or_insert(node, level.as_bytes()));
+        *arena.entry_mut(node).unwrap() = Some(());
+    }
+
+    #[test]
+    fn the_steps_do_not_depend_on_the_number_of_filters() {
+        let mut arena = Arena::new();
+        insert(&mut arena, "plant/+/temperature");
+        let before = steps(&arena, "plant/7/temperature");
+        for number in 0..1000 {
+            insert(&mut arena, &format!("plant/{number}x/temperature"));
+            insert(&mut arena, &format!("office/{number}"));
+        }
+        assert_eq!(steps(&arena, "plant/7/temperature"), before);
+    }
+
+    #[test]
+    fn the_steps_grow_with_the_levels_and_not_faster() {
+        let mut arena = Arena::new();
+        let slashes = "/".repeat(65_535);
+        insert(&mut arena, &slashes);
+        insert(&mut arena, &"+/".repeat(32_767));
+        assert!(steps(&arena, &slashes) <= 6 * 2 * 65_536);
     }
 }
