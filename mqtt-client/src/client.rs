@@ -11,7 +11,7 @@ use crate::error::{
 use crate::event::Event;
 use crate::machine::Core;
 use crate::message::{AckToken, Message, PublishToken, RequestToken};
-use crate::options::Options;
+use crate::options::{AckMode, Options};
 use crate::outbox::Output;
 use crate::profile::{CanPublish, CanSubscribe, Profile};
 use crate::session::Session;
@@ -153,6 +153,12 @@ impl<P: Profile> Client<P> {
         self.core.poll_timeout()
     }
 
+    /// Changes who acknowledges the messages that come from now on. Those that wait for their manual acknowledgement
+    /// keep waiting, and later ones, automatic or not, wait behind them.
+    pub fn set_ack_mode(&mut self, mode: AckMode) {
+        self.core.set_ack_mode(mode);
+    }
+
     /// Where the client stands.
     pub const fn state(&self) -> State {
         self.core.state()
@@ -172,6 +178,16 @@ impl<P: Profile> Client<P> {
     /// How many bytes wait for the transport.
     pub const fn output_len(&self) -> usize {
         self.core.output_len()
+    }
+
+    /// How many publishes with QoS 1 and 2 are in flight: PUBLISH or PUBREL without its acknowledgement.
+    pub const fn in_flight_len(&self) -> usize {
+        self.core.session().outgoing.in_flight()
+    }
+
+    /// How many messages wait in the queue.
+    pub const fn queue_len(&self) -> usize {
+        self.core.session().outgoing.queued_len()
     }
 
     /// The Session as it is. To store it, see [`into_session`](Self::into_session) too: while a connection lasts, it

@@ -10,6 +10,7 @@ use super::Core;
 use crate::error::{AcknowledgeError, PingError, PublishError, RequestError};
 use crate::event::{Cause, Event, Outcome};
 use crate::message::{AckToken, Message, PublishToken, RequestToken};
+use crate::options::AckMode;
 use crate::session::outgoing::Stage;
 use crate::session::requests::Kind;
 use crate::session::slab::NIL;
@@ -102,6 +103,10 @@ impl Core {
         }
         self.send_acknowledgements();
         Ok(())
+    }
+
+    pub(crate) fn set_ack_mode(&mut self, mode: AckMode) {
+        self.options.ack_mode = mode;
     }
 
     pub(crate) fn ping(&mut self, now: Time) -> Result<(), PingError> {

@@ -9,7 +9,7 @@ use super::Core;
 use crate::error::{ConnectionError, ProtocolViolation};
 use crate::event::{Cause, Event, Outcome};
 use crate::keep_alive::KeepAlive;
-use crate::message::IncomingMessage;
+use crate::message::{AckToken, IncomingMessage};
 use crate::options::{AckMode, SessionLoss};
 use crate::session::incoming::AckQueue;
 use crate::session::outgoing::{Entry, Stage};
@@ -196,13 +196,7 @@ impl Core {
         let Link::Connected(connected) = &mut self.link else { return None };
         let ack = match publish.delivery {
             Delivery::AtMostOnce => None,
-            Delivery::AtLeastOnce { id, .. } => match self.options.ack_mode {
-                AckMode::Automatic => {
-                    self.outbox.reply(&Packet::Puback(id), self.options.version);
-                    None
-                }
-                AckMode::Manual => Some(connected.acks.push(id, QoS::AtLeastOnce)),
-            },
+            Delivery::AtLeastOnce { id, .. } => self.due(id, QoS::AtLeastOnce),
             Delivery::ExactlyOnce { id, dup } => {
                 // Scenario qos2-duplicate-over-reconnect. MQTT 3.1 does not tell whether the Server kept the Session:
                 // there, a message without DUP is a new one even if its identifier is known.
@@ -213,14 +207,10 @@ impl Core {
                     self.acknowledge_duplicate(id, known);
                     return None;
                 }
-                match self.options.ack_mode {
-                    AckMode::Automatic => {
-                        self.session.received.insert(id);
-                        self.outbox.reply(&Packet::Pubrec(id), self.options.version);
-                        None
-                    }
-                    AckMode::Manual => Some(connected.acks.push(id, QoS::ExactlyOnce)),
+                if self.options.ack_mode == AckMode::Automatic {
+                    self.session.received.insert(id);
                 }
+                self.due(id, QoS::ExactlyOnce)
             }
         };
         Some(Event::Message(IncomingMessage {
@@ -231,6 +221,23 @@ impl Core {
             dup: publish.delivery.dup(),
             ack,
         }))
+    }
+
+    /// An acknowledgement is due: sent now, or by the application, but never before those of earlier messages.
+    #[inline]
+    fn due(&mut self, id: PacketId, qos: QoS) -> Option<AckToken> {
+        let Link::Connected(connected) = &mut self.link else { return None };
+        if self.options.ack_mode == AckMode::Automatic && connected.acks.is_empty() {
+            let packet = if qos == QoS::ExactlyOnce { Packet::Pubrec(id) } else { Packet::Puback(id) };
+            self.outbox.reply(&packet, self.options.version);
+            return None;
+        }
+        let token = connected.acks.push(id, qos);
+        if self.options.ack_mode == AckMode::Manual {
+            return Some(token);
+        }
+        connected.acks.acknowledge(token);
+        None
     }
 
     /// A QoS 2 message that the application has. If it was acknowledged, it is so again, in the order of receipt.

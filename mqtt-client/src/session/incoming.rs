@@ -105,6 +105,12 @@ impl AckQueue {
         Self { connection, first: 0, pending: VecDeque::new(), exactly_once: ReceivedIds::new() }
     }
 
+    /// Whether nothing waits for its acknowledgement.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Whether so many wait that no more input should be read.
     pub(crate) fn is_full(&self) -> bool {
         self.pending.len() >= MAX_PENDING
