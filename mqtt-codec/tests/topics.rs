@@ -103,7 +103,7 @@ fn a_bad_byte_is_found_wherever_it_stands() {
             let check = |byte: u8| {
                 let mut text = vec![b'a'; len];
                 text[place] = byte;
-                TopicNameRef::from_bytes(&text).map(|topic| topic.len())
+                TopicNameRef::from_bytes(&text).map(TopicNameRef::len)
             };
             assert_eq!(check(0), Err(TopicError::Nul), "{len} {place}");
             assert_eq!(check(b'+'), Err(TopicError::WildcardInName), "{len} {place}");

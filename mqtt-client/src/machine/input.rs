@@ -240,17 +240,14 @@ impl Core {
         None
     }
 
-    /// A QoS 2 message that the application has. If it was acknowledged, it is so again, in the order of receipt.
+    /// A QoS 2 message that the application has. If it was acknowledged, it is so again, in the order of receipt; if
+    /// the application still has to acknowledge it, that will do.
     fn acknowledge_duplicate(&mut self, id: PacketId, acknowledged: bool) {
         let Link::Connected(connected) = &mut self.link else { return };
-        match self.options.ack_mode {
-            AckMode::Automatic => self.outbox.reply(&Packet::Pubrec(id), self.options.version),
-            AckMode::Manual if acknowledged && !connected.acks.holds_exactly_once(id) => {
-                let token = connected.acks.push(id, QoS::ExactlyOnce);
-                connected.acks.acknowledge(token);
-                self.send_acknowledgements();
-            }
-            AckMode::Manual => {}
+        if acknowledged && !connected.acks.holds_exactly_once(id) {
+            let token = connected.acks.push(id, QoS::ExactlyOnce);
+            connected.acks.acknowledge(token);
+            self.send_acknowledgements();
         }
     }
 
