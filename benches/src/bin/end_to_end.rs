@@ -1,5 +1,7 @@
 //! Measures MQTT clients over loopback TCP; `--help` explains.
 
-fn main() -> Result<(), mqtt_benches::Failure> {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     mqtt_benches::end_to_end::main(None)
 }

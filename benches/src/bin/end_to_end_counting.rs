@@ -4,13 +4,14 @@
 //! clients that allocate.
 
 use std::alloc::System;
+use std::process::ExitCode;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-fn main() -> Result<(), mqtt_benches::Failure> {
+fn main() -> ExitCode {
     mqtt_benches::end_to_end::main(Some(|| {
         let stats = ALLOCATOR.stats();
         (stats.allocations + stats.reallocations) as u64

@@ -6,6 +6,7 @@
 mod options;
 mod rounds;
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::broker::{self, Plan};
@@ -19,10 +20,18 @@ pub use rounds::measure;
 /// Does what the command line asks for. `allocations` tells how many allocations there have been, in a program
 /// that counts them.
 ///
-/// # Errors
-///
-/// When the command line makes no sense or the bench cannot be run at all. A client that fails is reported instead.
-pub fn main(allocations: Option<fn() -> u64>) -> Result<(), Failure> {
+/// It fails when the command line makes no sense or the bench cannot be run at all; a client that fails is reported.
+pub fn main(allocations: Option<fn() -> u64>) -> ExitCode {
+    match play_part(allocations) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play_part(allocations: Option<fn() -> u64>) -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
