@@ -190,8 +190,9 @@ impl<P: Profile> Client<P> {
         self.core.session().outgoing.queued_len()
     }
 
-    /// The Session as it is. To store it, see [`into_session`](Self::into_session) too: while a connection lasts, it
-    /// does not know yet what the transport has taken of it.
+    /// The Session as it is. A copy that is made while a connection lasts cannot know what its transport will have
+    /// taken: put into another client, it takes all that is in flight as sent (DUP).
+    /// [`into_session`](Self::into_session) is exact.
     pub const fn session(&self) -> &Session {
         self.core.session()
     }

@@ -11,21 +11,32 @@ pub(crate) struct KeepAlive {
     interval: Option<Duration>,
     /// How long to wait for the PINGRESP.
     timeout: Duration,
-    pub(crate) last_sent: Time,
+    last_sent: Time,
     last_received: Time,
     /// Since when a PINGRESP is due; moved on by each sign of life.
     waiting_since: Option<Time>,
+    /// The offset in the stream of the connection behind the PINGREQ that waits for its answer.
+    ping_end: u64,
     /// Whether the application does not read just now.
     paused: bool,
 }
 
 impl KeepAlive {
     /// `keep_alive` is what CONNECT stated. A PINGREQ is due a little earlier, by a tenth and at most a second, so that
-    /// a timer that fires late does not break the promise [MQTT-3.1.2-23].
-    pub(crate) fn new(keep_alive: Duration, timeout: Duration, now: Time) -> Self {
+    /// a timer that fires late does not break the promise [MQTT-3.1.2-23]. `last_sent` is when the transport took the
+    /// CONNECT: our silence began there, not with the answer.
+    pub(crate) fn new(keep_alive: Duration, timeout: Duration, last_sent: Time, now: Time) -> Self {
         let margin = (keep_alive / 10).min(Duration::from_secs(1));
         let interval = Some(keep_alive - margin).filter(|_| !keep_alive.is_zero());
-        Self { interval, timeout, last_sent: now, last_received: now, waiting_since: None, paused: false }
+        Self {
+            interval,
+            timeout,
+            last_sent,
+            last_received: now,
+            waiting_since: None,
+            ping_end: 0,
+            paused: false,
+        }
     }
 
     #[inline]
@@ -36,10 +47,24 @@ impl KeepAlive {
         }
     }
 
-    /// A PINGREQ was encoded. That counts as sending, or one would follow the other while the transport takes nothing.
-    pub(crate) fn ping_sent(&mut self, now: Time) {
+    /// A PINGREQ was encoded, up to the offset `end`. That counts as sending, or one would follow the other while the
+    /// transport takes nothing. If an earlier one is unanswered, its deadline stays.
+    pub(crate) fn ping_sent(&mut self, now: Time, end: u64) {
         self.last_sent = now;
-        self.waiting_since = Some(now);
+        if self.waiting_since.is_none() {
+            self.waiting_since = Some(now);
+            self.ping_end = end;
+        }
+    }
+
+    /// The transport took bytes; before it had taken `taken` of the stream. As long as the PINGREQ is still among what
+    /// waits, that is a sign of life: a slow link is not a dead one.
+    #[inline]
+    pub(crate) fn sent(&mut self, now: Time, taken: u64) {
+        self.last_sent = now;
+        if self.waiting_since.is_some() && taken < self.ping_end {
+            self.waiting_since = Some(now);
+        }
     }
 
     /// Whether a PINGRESP is due.

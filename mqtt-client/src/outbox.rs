@@ -7,6 +7,7 @@ use core::fmt;
 use bytes::{Buf, Bytes, BytesMut};
 use mqtt_codec::{Delivery, Packet, PacketTooLarge, ProtocolVersion};
 
+use crate::machine::Core;
 use crate::message::Message;
 use crate::time::Time;
 
@@ -36,7 +37,9 @@ pub(crate) struct Outbox {
     len: usize,
     /// Bytes taken since the connection began.
     taken: u64,
-    replies: Replies,
+    replies: Backlog,
+    /// PUBLISHes with QoS 1 and 2.
+    publishes: Backlog,
     /// The most that waited since the buffer was last empty.
     peak: usize,
     /// How large the filling before this one became: what to reserve for the next.
@@ -50,7 +53,8 @@ impl Outbox {
             tail: BytesMut::new(),
             len: 0,
             taken: 0,
-            replies: Replies::default(),
+            replies: Backlog::default(),
+            publishes: Backlog::default(),
             peak: 0,
             hint: MIN_RESERVE,
         }
@@ -76,28 +80,40 @@ impl Outbox {
         self.len
     }
 
-    /// Whether publishes should wait in the queue.
+    /// Whether QoS 0 publishes that are queued should stay there.
     #[inline]
     pub(crate) const fn is_full(&self) -> bool {
         self.len >= HIGH_WATER
     }
 
+    /// Whether QoS 1 and 2 publishes should wait in the queue. Bytes of QoS 0 are no reason: an application that sends
+    /// more of those than the transport takes would keep QoS 1 and 2 waiting for ever.
+    #[inline]
+    pub(crate) const fn is_full_of_publishes(&self) -> bool {
+        self.len >= HIGH_WATER && self.publishes.len() >= HIGH_WATER
+    }
+
     /// Whether so many answers wait that no more input should be read.
     pub(crate) const fn is_flooded(&self) -> bool {
-        self.replies.before + self.replies.after >= MAX_REPLIES
+        self.replies.len() >= MAX_REPLIES
     }
 
     /// Appends a PUBLISH; a large payload by reference.
     #[inline]
     pub(crate) fn publish(&mut self, message: &Message, delivery: Delivery) -> Result<(), PacketTooLarge> {
         let publish = message.as_publish(delivery);
+        let before = self.len;
         if message.payload.len() < BY_REFERENCE {
-            return self.encode(|tail| publish.encode(tail));
+            self.encode(|tail| publish.encode(tail))?;
+        } else {
+            self.encode(|tail| publish.encode_header(tail))?;
+            self.freeze();
+            self.len += message.payload.len();
+            self.front.push_back(message.payload.clone());
         }
-        self.encode(|tail| publish.encode_header(tail))?;
-        self.freeze();
-        self.len += message.payload.len();
-        self.front.push_back(message.payload.clone());
+        if delivery != Delivery::AtMostOnce {
+            self.publishes.after += self.len - before;
+        }
         Ok(())
     }
 
@@ -146,10 +162,13 @@ impl Outbox {
         }
     }
 
-    fn advance(&mut self, count: usize) {
+    /// The transport took `count` bytes.
+    pub(crate) fn advance(&mut self, count: usize) {
         let count = count.min(self.len);
         self.peak = self.peak.max(self.len);
-        self.replies.taken(self.taken + count as u64, self.offset());
+        let (taken, offset) = (self.taken + count as u64, self.offset());
+        self.replies.taken(taken, offset);
+        self.publishes.taken(taken, offset);
         self.len -= count;
         self.taken += count as u64;
         let mut left = count;
@@ -177,7 +196,8 @@ impl Outbox {
         if self.front.capacity() > 16 {
             self.front = VecDeque::new();
         }
-        self.replies = Replies::default();
+        self.replies = Backlog::default();
+        self.publishes = Backlog::default();
         self.hint = self.peak.clamp(MIN_RESERVE, HIGH_WATER);
         self.peak = 0;
     }
@@ -190,16 +210,20 @@ impl fmt::Debug for Outbox {
     }
 }
 
-/// How many bytes of answers wait, within a factor: counted in two halves, the older of which is forgotten when the
+/// How many bytes of one kind wait, within a factor: counted in two halves, the older of which is forgotten when the
 /// transport has taken all that was there when it was closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Replies {
+struct Backlog {
     before: usize,
     after: usize,
     mark: u64,
 }
 
-impl Replies {
+impl Backlog {
+    const fn len(&self) -> usize {
+        self.before + self.after
+    }
+
     /// Once the transport has taken all up to `mark`, only the newer half is left: everything up to `offset`.
     fn taken(&mut self, taken: u64, offset: u64) {
         if taken >= self.mark {
@@ -213,10 +237,11 @@ impl Replies {
 /// less. Bytes leave the core only so; what was not taken is still there at the next call.
 ///
 /// `advance` beyond [`remaining`](Buf::remaining) is the same as advancing by all that remains; it does not panic.
+/// It also makes room for what waits in the queue, which then is part of the output: write until nothing
+/// [remains](Buf::has_remaining).
 #[derive(Debug)]
 pub struct Output<'a> {
-    pub(crate) outbox: &'a mut Outbox,
-    pub(crate) last_sent: Option<&'a mut Time>,
+    pub(crate) core: &'a mut Core,
     pub(crate) now: Time,
 }
 
@@ -226,9 +251,10 @@ impl Output<'_> {
     ///
     /// For an embedder that shares the core under a lock: take segments, release the lock, write, lock, advance.
     pub fn segments(&mut self, max: usize, into: &mut Vec<Bytes>) {
-        self.outbox.freeze();
+        let outbox = self.core.outbox_mut();
+        outbox.freeze();
         let mut lent = 0;
-        for segment in &self.outbox.front {
+        for segment in &outbox.front {
             if lent >= max {
                 break;
             }
@@ -240,17 +266,19 @@ impl Output<'_> {
 
 impl Buf for Output<'_> {
     fn remaining(&self) -> usize {
-        self.outbox.len
+        self.core.outbox().len
     }
 
     fn chunk(&self) -> &[u8] {
-        self.outbox.front.front().map_or(&self.outbox.tail, |segment| segment)
+        let outbox = self.core.outbox();
+        outbox.front.front().map_or(&outbox.tail, |segment| segment)
     }
 
     #[cfg(feature = "std")]
     fn chunks_vectored<'b>(&'b self, into: &mut [std::io::IoSlice<'b>]) -> usize {
-        let segments = self.outbox.front.iter().map(|segment| &segment[..]);
-        let tail = Some(&self.outbox.tail[..]).filter(|tail| !tail.is_empty());
+        let outbox = self.core.outbox();
+        let segments = outbox.front.iter().map(|segment| &segment[..]);
+        let tail = Some(&outbox.tail[..]).filter(|tail| !tail.is_empty());
         into.iter_mut()
             .zip(segments.chain(tail))
             .map(|(slice, bytes)| *slice = std::io::IoSlice::new(bytes))
@@ -258,11 +286,8 @@ impl Buf for Output<'_> {
     }
 
     fn advance(&mut self, count: usize) {
-        if count > 0 && self.outbox.len > 0 {
-            self.outbox.advance(count);
-            if let Some(last_sent) = &mut self.last_sent {
-                **last_sent = self.now;
-            }
+        if count > 0 && self.core.has_output() {
+            self.core.output_taken(count, self.now);
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Link {
 pub(crate) struct Connecting {
     /// When the CONNACK must have come.
     pub(crate) deadline: Time,
+    /// When the transport last took a byte.
+    pub(crate) last_sent: Time,
     /// Whether publishes may be sent before it.
     pub(crate) pipeline: bool,
     pub(crate) flow: Flow,
@@ -48,6 +50,8 @@ pub(crate) struct Connecting {
 pub(crate) struct Connected {
     pub(crate) keep_alive: KeepAlive,
     pub(crate) acks: AckQueue,
+    /// How many bytes at the start of the input were there before: only further ones are a sign of life.
+    pub(crate) seen: usize,
     pub(crate) flow: Flow,
 }
 

@@ -25,6 +25,9 @@ impl Core {
             Ok(len) => return Err(PublishError::TooLarge { message, len, max }),
             Err(error) => return Err(PublishError::TooLarge { message, len: error.len, max }),
         };
+        if self.has_unread_events() {
+            return Err(PublishError::QueueFull(message));
+        }
         let message = if message.qos == QoS::AtMostOnce {
             if matches!(self.link, Link::Disconnected) && !self.options.queue_qos0 {
                 return Err(PublishError::NotConnected(message));
@@ -81,7 +84,7 @@ impl Core {
     }
 
     fn request(&mut self, kind: Kind) -> Result<RequestToken, RequestError> {
-        if self.session.requests.len() >= self.options.max_requests {
+        if self.session.requests.len() >= self.options.max_requests || self.has_unread_events() {
             return Err(RequestError::TooManyRequests);
         }
         let (place, token) = self.session.requests.push(kind);
@@ -110,13 +113,10 @@ impl Core {
     }
 
     pub(crate) fn ping(&mut self, now: Time) -> Result<(), PingError> {
-        let Link::Connected(connected) = &mut self.link else { return Err(PingError::NotConnected) };
+        let Link::Connected(connected) = &self.link else { return Err(PingError::NotConnected) };
         // One that is unanswered serves for this call too: PINGRESPs cannot be told apart.
         if !connected.keep_alive.is_waiting() {
-            connected.keep_alive.ping_sent(now);
-            self.stats.pingreqs += 1;
-            // A packet of two bytes is never too large.
-            let _ = self.outbox.packet(&Packet::Pingreq, self.options.version);
+            self.send_pingreq(now);
         }
         Ok(())
     }

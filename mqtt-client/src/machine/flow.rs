@@ -119,7 +119,10 @@ impl Core {
             }
         }
         self.session.ids.remove(id);
-        self.session.requests.resolve(place)
+        let finished = self.session.requests.resolve(place);
+        // The identifier may be the one that a publish or a request waits for.
+        self.pump();
+        finished
     }
 
     /// Sends the manual acknowledgements whose turn it is.
@@ -158,7 +161,7 @@ impl Sender<'_> {
     /// Whether a new message may go into flight.
     #[inline]
     fn may_launch(&self) -> bool {
-        self.flow.has_resumed() && self.flow.in_flight < self.window && !self.outbox.is_full()
+        self.flow.has_resumed() && self.flow.in_flight < self.window && !self.outbox.is_full_of_publishes()
     }
 
     /// PUBRELs are small and the window bounds them: they do not wait for the output to drain.
@@ -180,7 +183,10 @@ impl Sender<'_> {
     }
 
     fn resend_publishes(&mut self) {
-        while self.flow.released == NIL && self.flow.in_flight < self.window && !self.outbox.is_full() {
+        while self.flow.released == NIL
+            && self.flow.in_flight < self.window
+            && !self.outbox.is_full_of_publishes()
+        {
             let place = self.flow.sent;
             let Some(entry) = self.session.outgoing.get(place) else { return };
             if let Some(message) = entry.message.as_ref().filter(|_| !entry.is_sent()) {

@@ -33,7 +33,10 @@ impl Core {
                     *input = &[];
                     return Ok(None);
                 }
-                Link::Connected(connected) if !input.is_empty() => connected.keep_alive.received(now),
+                Link::Connected(connected) if input.len() > connected.seen => {
+                    connected.seen = input.len();
+                    connected.keep_alive.received(now);
+                }
                 _ => {}
             }
             if input.is_empty() || !self.wants_input() {
@@ -53,6 +56,9 @@ impl Core {
                 Err(error) => return self.fail(error.into()),
             };
             *input = input.get(len..).unwrap_or_default();
+            if let Link::Connected(connected) = &mut self.link {
+                connected.seen = connected.seen.saturating_sub(len);
+            }
             match self.handle_packet(packet, now) {
                 Ok(None) => {}
                 Ok(event) => return Ok(event),
@@ -114,9 +120,9 @@ impl Core {
         if connack.session_present && self.options.clean_session {
             return Err(ProtocolViolation::SessionPresentAfterClean.into());
         }
-        let flow = match &self.link {
-            Link::Connecting(connecting) => connecting.flow.clone(),
-            _ => Flow::IDLE,
+        let (flow, last_sent) = match &self.link {
+            Link::Connecting(connecting) => (connecting.flow.clone(), connecting.last_sent),
+            _ => (Flow::IDLE, now),
         };
         // MQTT 3.1 does not tell: what is in flight is sent again as if the Server had kept the Session, and the
         // subscriptions are made again, which changes nothing if it did.
@@ -128,11 +134,13 @@ impl Core {
             }
             self.resubscribe();
         }
-        let keep_alive = KeepAlive::new(self.options.keep_alive, self.options.pingresp_timeout, now);
+        let keep_alive =
+            KeepAlive::new(self.options.keep_alive, self.options.pingresp_timeout, last_sent, now);
         let outgoing = &self.session.outgoing;
         self.link = Link::Connected(Connected {
             keep_alive,
             acks: AckQueue::new(self.connection),
+            seen: 0,
             flow: Flow {
                 released: outgoing.released.first(),
                 sent: outgoing.sent.first(),

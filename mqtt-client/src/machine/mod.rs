@@ -35,7 +35,7 @@ pub(crate) struct Core {
     session: Session,
     /// Outlives the link by what a DISCONNECT leaves to be written.
     outbox: Outbox,
-    /// Events that no input caused directly, in order. Bounded by what is in flight, queued and requested.
+    /// Events that no input caused directly, in order. Bounded: see [`has_unread_events`](Self::has_unread_events).
     events: VecDeque<Event<'static>>,
     /// Counts Network Connections, to tell acknowledgements of earlier ones.
     connection: u32,
@@ -47,6 +47,9 @@ impl Core {
         options.check()?;
         let mut connect = BytesMut::new();
         options.to_connect()?.encode(&mut connect);
+        // A copy of a Session that was connected: nobody knows what the transport took since, so that all may be DUP.
+        let mut session = session;
+        session.connection_ended(u64::MAX);
         let decoder =
             Decoder::new(options.version, Direction::ToClient).max_packet_size(options.max_packet_size);
         Ok(Self {
@@ -104,7 +107,7 @@ impl Core {
         // messages go ahead, or they would overtake those that are to be sent again [MQTT-4.6.0-1].
         let pipeline = self.options.pipeline && self.session.outgoing.in_flight() == 0;
         let deadline = now + self.options.connack_timeout;
-        self.link = Link::Connecting(Connecting { deadline, pipeline, flow: Flow::IDLE });
+        self.link = Link::Connecting(Connecting { deadline, last_sent: now, pipeline, flow: Flow::IDLE });
         self.pump();
         Ok(())
     }
@@ -139,9 +142,7 @@ impl Core {
 
     /// Marks what the transport took of the connection's stream, and forgets the rest of the stream.
     fn settle(&mut self) {
-        let taken = self.outbox.taken();
-        self.session.outgoing.connection_ended(taken);
-        self.session.requests.connection_ended(taken);
+        self.session.connection_ended(self.outbox.taken());
         self.outbox.clear();
     }
 
@@ -172,6 +173,10 @@ impl Core {
             Link::Connecting(connecting) if now >= connecting.deadline => ConnectionError::ConnackTimeout,
             Link::Connected(connected) => {
                 let keep_alive = &mut connected.keep_alive;
+                if connected.acks.is_full() {
+                    // The input is not read until the application has acknowledged: a PINGRESP may wait in it.
+                    keep_alive.received(now);
+                }
                 if keep_alive.pong_due().is_some_and(|due| now >= due) {
                     ConnectionError::PingrespTimeout
                 } else {
@@ -194,10 +199,15 @@ impl Core {
             connected.keep_alive.postpone(now);
             return;
         }
-        connected.keep_alive.ping_sent(now);
+        self.send_pingreq(now);
+    }
+
+    pub(super) fn send_pingreq(&mut self, now: Time) {
+        let Link::Connected(connected) = &mut self.link else { return };
         self.stats.pingreqs += 1;
         // A packet of two bytes is never too large.
         let _ = self.outbox.packet(&Packet::Pingreq, self.options.version);
+        connected.keep_alive.ping_sent(now, self.outbox.offset());
     }
 
     pub(crate) fn pause_input(&mut self, now: Time, paused: bool) {
@@ -207,13 +217,29 @@ impl Core {
     }
 
     pub(crate) fn poll_output(&mut self, now: Time) -> Output<'_> {
-        // What was taken has made room for what waits in the queue.
         self.pump();
-        let last_sent = match &mut self.link {
-            Link::Connected(connected) => Some(&mut connected.keep_alive.last_sent),
-            _ => None,
-        };
-        Output { outbox: &mut self.outbox, last_sent, now }
+        Output { core: self, now }
+    }
+
+    pub(crate) const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The transport took `count` bytes of the output.
+    pub(crate) fn output_taken(&mut self, count: usize, now: Time) {
+        let taken = self.outbox.taken();
+        self.outbox.advance(count);
+        match &mut self.link {
+            Link::Disconnected => return,
+            Link::Connecting(connecting) => connecting.last_sent = now,
+            Link::Connected(connected) => connected.keep_alive.sent(now, taken),
+        }
+        // That has made room for what waits in the queue.
+        self.pump();
     }
 
     pub(crate) fn has_output(&self) -> bool {
@@ -222,6 +248,11 @@ impl Core {
 
     pub(crate) const fn output_len(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Whether so many events wait to be fetched that nothing may be accepted that can lead to more of them.
+    pub(super) fn has_unread_events(&self) -> bool {
+        self.events.len() > self.options.max_queue_len.saturating_add(self.options.max_requests)
     }
 
     pub(crate) fn wants_input(&self) -> bool {

@@ -73,6 +73,12 @@ impl Session {
             && self.received.is_empty()
     }
 
+    /// The connection ended after `taken` bytes of its stream: see [`Outgoing::connection_ended`].
+    pub(crate) fn connection_ended(&mut self, taken: u64) {
+        self.outgoing.connection_ended(taken);
+        self.requests.connection_ended(taken);
+    }
+
     /// This Session as bytes, to be kept anywhere. The format has a version number; payloads are in it as they are.
     pub fn to_bytes(&self) -> Vec<u8> {
         store::encode(self)

@@ -1,5 +1,8 @@
 //! Publishes from their admission to their outcome.
 
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
 use mqtt_codec::{Delivery, PacketId, QoS};
 
 use super::slab::{Linked, Links, List, NIL, Slab};
@@ -264,31 +267,40 @@ impl Outgoing {
         mut free: impl FnMut(PacketId),
         mut give_up: impl FnMut(PublishToken, bool),
     ) {
-        let mut kept = List::new();
-        // QoS 2 messages that the Server had acknowledged by PUBREC were sent before those still waiting for it.
+        let mut again_places = Vec::new();
         for released in [true, false] {
             let mut place = if released { self.released.first() } else { self.sent.first() };
             while place != NIL {
                 let next = self.next(place);
-                self.forget(place, &mut kept, &again, &mut free, &mut give_up);
+                if self.forget(place, &again, &mut free, &mut give_up) {
+                    again_places.push(place);
+                }
                 place = next;
             }
+        }
+        // PUBRECs need not come in the order of the PUBLISHes, but publishes are numbered in it.
+        again_places.sort_by_key(|&place| Reverse(self.age(place)));
+        let mut kept = List::new();
+        for place in again_places {
+            kept.push_back(&mut self.slab, place);
         }
         self.queue.prepend(&mut self.slab, kept);
     }
 
+    /// How many publishes were accepted since this one.
+    fn age(&self, place: u32) -> u32 {
+        self.generation.wrapping_sub(self.slab.get(place).map_or(0, |entry| entry.generation))
+    }
+
+    /// Takes an entry out of flight; whether it is to be queued anew. It is in no list then.
     fn forget(
         &mut self,
         place: u32,
-        kept: &mut List,
         again: &impl Fn(&Entry) -> bool,
         free: &mut impl FnMut(PacketId),
         give_up: &mut impl FnMut(PublishToken, bool),
-    ) {
-        let Some(entry) = self.slab.get(place) else { return };
-        if entry.is_sent() {
-            return;
-        }
+    ) -> bool {
+        let Some(entry) = self.slab.get(place).filter(|entry| !entry.is_sent()) else { return false };
         if let Some(id) = entry.id {
             free(id);
         }
@@ -298,7 +310,7 @@ impl Outgoing {
             if let Some((token, _)) = self.resolve(place) {
                 give_up(token, seen);
             }
-            return;
+            return false;
         }
         match entry.stage {
             Stage::AwaitingPubcomp => self.released.unlink(&mut self.slab, place),
@@ -310,7 +322,7 @@ impl Outgoing {
             entry.dup = false;
         }
         self.queued_size += size;
-        kept.push_back(&mut self.slab, place);
+        true
     }
 
     /// Every entry: in flight in the order of sending again, then the queues.

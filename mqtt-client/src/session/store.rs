@@ -77,7 +77,8 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
         Stage::AwaitingPubrec => 2,
         Stage::AwaitingPubcomp => 3,
     };
-    let mut tag = stage | if entry.dup { DUP } else { 0 };
+    // While a connection lasts, nobody knows what its transport will have taken: what is sent may be DUP.
+    let mut tag = stage | if entry.dup || entry.is_sent() { DUP } else { 0 };
     if let Some(message) = &entry.message {
         tag |= PRESENT | if message.retain { RETAIN } else { 0 } | (message.qos as u8) << 5;
     }
@@ -93,7 +94,7 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 fn encode_request(out: &mut Vec<u8>, request: &Request) {
-    let dup = if request.dup { DUP } else { 0 };
+    let dup = if request.dup || request.is_sent() { DUP } else { 0 };
     let present = if request.id.is_some() { PRESENT } else { 0 };
     let kind = u8::from(matches!(request.kind, Kind::Unsubscribe(_)));
     out.push(kind | dup | present);
@@ -156,6 +157,9 @@ fn decode_entry(input: &mut Input<'_>, session: &mut Session) -> Result<(), Erro
     };
     let id = if stage == Stage::Queued { None } else { Some(input.id()?) };
     let message = if tag & PRESENT == 0 {
+        if tag & !(3 | DUP) != 0 {
+            return Err(Error::Corrupt);
+        }
         None
     } else {
         let topic =
@@ -166,7 +170,8 @@ fn decode_entry(input: &mut Input<'_>, session: &mut Session) -> Result<(), Erro
         Some(Message { topic, payload, qos, retain: tag & RETAIN != 0 })
     };
     let possible = match (stage, message.as_ref().map(|message| message.qos)) {
-        (Stage::Queued, Some(_)) | (Stage::AwaitingPubcomp, None) => true,
+        (Stage::Queued, Some(_)) => tag & DUP == 0,
+        (Stage::AwaitingPubcomp, None) => true,
         (Stage::AwaitingPuback, Some(qos)) => qos == QoS::AtLeastOnce,
         (Stage::AwaitingPubrec | Stage::AwaitingPubcomp, Some(qos)) => qos == QoS::ExactlyOnce,
         _ => false,
