@@ -1,9 +1,28 @@
 use crate::{
-    Connack, Connect, DecodeError, Delivery, Direction, MAX_PACKET_SIZE, Packet, PacketType, ProtocolVersion,
-    Publish, Suback, Subscribe, TopicNameRef, Unsubscribe,
+    Connack, Connect, DecodeError, Delivery, Direction, MAX_PACKET_SIZE, Packet, PacketId, PacketType,
+    ProtocolVersion, Publish, Suback, Subscribe, TopicNameRef, Unsubscribe,
     header::{self, DUP, RemainingLength},
     reader::Reader,
 };
+
+const PUBLISH: u8 = PacketType::Publish.first_byte();
+const PUBACK: u8 = PacketType::Puback.first_byte();
+const PUBREC: u8 = PacketType::Pubrec.first_byte();
+const PUBREL: u8 = PacketType::Pubrel.first_byte();
+const PUBCOMP: u8 = PacketType::Pubcomp.first_byte();
+
+/// The length of a packet that is nothing but a Packet Identifier.
+const ACK_LEN: usize = 4;
+
+/// What the quick look at a packet finds; much smaller than a [`Decoded`], which has room for a CONNECT.
+enum Common<'a> {
+    Publish(Publish<'a>, usize),
+    Puback(PacketId),
+    Pubrec(PacketId),
+    Pubrel(PacketId),
+    Pubcomp(PacketId),
+    Other,
+}
 
 /// Decodes packets: how, not what; it keeps no state between calls.
 ///
@@ -68,6 +87,54 @@ impl Decoder {
     /// [`DecodeError`] names the rule that the packet breaks; the connection has to be closed [MQTT-4.8.0-1].
     #[inline]
     pub fn decode<'a>(&self, input: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
+        // The whole result is built here, in the caller, where only the part that is used has to be stored.
+        match self.decode_common(input) {
+            Common::Publish(publish, len) => Ok(Decoded::Packet(Packet::Publish(publish), len)),
+            Common::Puback(id) => Ok(Decoded::Packet(Packet::Puback(id), ACK_LEN)),
+            Common::Pubrec(id) => Ok(Decoded::Packet(Packet::Pubrec(id), ACK_LEN)),
+            Common::Pubrel(id) => Ok(Decoded::Packet(Packet::Pubrel { id, dup: false }, ACK_LEN)),
+            Common::Pubcomp(id) => Ok(Decoded::Packet(Packet::Pubcomp(id), ACK_LEN)),
+            Common::Other => self.decode_any(input),
+        }
+    }
+
+    /// Decodes the packets that nearly all traffic consists of.
+    ///
+    /// They travel in both directions and are the same in both versions. Whatever is wrong or unusual about them
+    /// is [`Common::Other`], for the slower look that knows all rules.
+    #[inline]
+    fn decode_common<'a>(&self, input: &'a [u8]) -> Common<'a> {
+        let Some((&[first, second], rest)) = input.split_first_chunk() else {
+            return Common::Other;
+        };
+        if first & 0xf0 == PUBLISH {
+            let (header_len, remaining) = match rest.first() {
+                _ if second < 0x80 => (2, usize::from(second)),
+                Some(&third) if third < 0x80 => (3, usize::from(second & 0x7f) | usize::from(third) << 7),
+                _ => return Common::Other,
+            };
+            let len = header_len + remaining;
+            return match input.get(header_len..len) {
+                Some(body) if len <= self.max_packet_size && header::are_publish_flags(first) => {
+                    Publish::decode(first, body)
+                        .map_or(Common::Other, |publish| Common::Publish(publish, len))
+                }
+                _ => Common::Other,
+            };
+        }
+        match (first, second, rest.first_chunk().and_then(|id| PacketId::new(u16::from_be_bytes(*id)))) {
+            _ if self.max_packet_size < ACK_LEN => Common::Other,
+            (PUBACK, 2, Some(id)) => Common::Puback(id),
+            (PUBREC, 2, Some(id)) => Common::Pubrec(id),
+            (PUBREL, 2, Some(id)) => Common::Pubrel(id),
+            (PUBCOMP, 2, Some(id)) => Common::Pubcomp(id),
+            _ => Common::Other,
+        }
+    }
+
+    /// Decodes whatever there may be.
+    #[inline(never)]
+    fn decode_any<'a>(&self, input: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
         let Some(&first) = input.first() else {
             return Ok(Decoded::Incomplete { needed: 1 });
         };
@@ -89,7 +156,6 @@ impl Decoder {
         }
     }
 
-    #[inline]
     fn decode_body<'a>(
         &self,
         packet_type: PacketType,

@@ -35,6 +35,14 @@ pub(crate) fn read_remaining_length(input: &[u8]) -> Result<RemainingLength, Dec
     if input.len() < 5 { Ok(RemainingLength::Incomplete) } else { Err(DecodeError::RemainingLengthTooLong) }
 }
 
+/// Returns whether the low half of a PUBLISH's first byte is legal: no QoS 3, no DUP with QoS 0.
+#[inline]
+pub(crate) const fn are_publish_flags(first: u8) -> bool {
+    // One bit for each of the 16 values: QoS 0, 1 and 2, then QoS 1 and 2 with DUP; each with and without RETAIN.
+    const LEGAL: u16 = 0b0011_1100_0011_1111;
+    LEGAL >> (first & 0x0f) & 1 == 1
+}
+
 /// Checks everything that the first byte of a packet says.
 #[inline]
 pub(crate) fn check_first_byte(

@@ -7,7 +7,7 @@ pub(crate) mod suback;
 pub(crate) mod subscribe;
 pub(crate) mod unsubscribe;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use crate::{
     Connack, Connect, PacketId, PacketTooLarge, PacketType, ProtocolVersion, Publish, Suback, Subscribe,
@@ -122,7 +122,7 @@ impl Packet<'_> {
                 unsubscribe.encode(unsubscribe.dup && version.has_dup_on_requests(), out);
             }
             Self::Pingreq | Self::Pingresp | Self::Disconnect => {
-                out.put_slice(&[packet_type.first_byte(), 0]);
+                out.extend_from_slice(&[packet_type.first_byte(), 0]);
             }
         }
         Ok(())

@@ -43,8 +43,11 @@ pub(crate) fn is_plain_ascii(text: &[u8]) -> bool {
         plain = plain.add(u64::from_ne_bytes(*word));
         rest = tail;
     }
-    // The last word overlaps the one before: cheaper than a loop over the bytes that are left.
-    plain.add(u64::from_ne_bytes(*last)).holds()
+    if !rest.is_empty() {
+        // The last word overlaps the one before: cheaper than a loop over the bytes that are left.
+        plain = plain.add(u64::from_ne_bytes(*last));
+    }
+    plain.holds()
 }
 
 /// The same for fewer than eight bytes.

@@ -22,10 +22,10 @@ pub(crate) fn check_remaining(remaining: usize) -> Result<usize, PacketTooLarge>
 pub(crate) fn put_header(out: &mut BytesMut, first: u8, remaining: usize) {
     let [a, b, c, d, ..] = seven_bit_groups(remaining);
     match header_len(remaining) {
-        2 => out.put_slice(&[first, a]),
-        3 => out.put_slice(&[first, a | 0x80, b]),
-        4 => out.put_slice(&[first, a | 0x80, b | 0x80, c]),
-        _ => out.put_slice(&[first, a | 0x80, b | 0x80, c | 0x80, d]),
+        2 => out.extend_from_slice(&[first, a]),
+        3 => out.extend_from_slice(&[first, a | 0x80, b]),
+        4 => out.extend_from_slice(&[first, a | 0x80, b | 0x80, c]),
+        _ => out.extend_from_slice(&[first, a | 0x80, b | 0x80, c | 0x80, d]),
     }
 }
 
@@ -44,13 +44,13 @@ pub(crate) const fn seven_bit_groups(remaining: usize) -> [u8; 4] {
 #[inline]
 pub(crate) fn put_ack(out: &mut BytesMut, packet_type: PacketType, flags: u8, id: PacketId) {
     let [high, low] = id.get().to_be_bytes();
-    out.put_slice(&[packet_type.first_byte() | flags, 2, high, low]);
+    out.extend_from_slice(&[packet_type.first_byte() | flags, 2, high, low]);
 }
 
 /// Writes a string or binary field behind its two-byte length. The fields' types keep it within 65 535 bytes.
 pub(crate) fn put_prefixed(out: &mut BytesMut, field: &[u8]) {
     out.put_u16(u16_len(field));
-    out.put_slice(field);
+    out.extend_from_slice(field);
 }
 
 /// The length of a field whose type keeps it within 65 535 bytes.

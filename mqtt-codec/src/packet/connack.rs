@@ -1,6 +1,6 @@
 use core::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use crate::{DecodeError, PacketType, ProtocolVersion, reader::Reader};
 
@@ -39,7 +39,12 @@ impl Connack {
     pub fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         let session_present =
             self.session_present && self.code == ConnectReturnCode::Accepted && version.has_session_present();
-        out.put_slice(&[PacketType::Connack.first_byte(), 2, session_present.into(), self.code.as_u8()]);
+        out.extend_from_slice(&[
+            PacketType::Connack.first_byte(),
+            2,
+            session_present.into(),
+            self.code.as_u8(),
+        ]);
     }
 }
 

@@ -133,7 +133,7 @@ impl<'a> Connect<'a> {
         out.reserve(5 + remaining);
         writer::put_header(out, PacketType::Connect.first_byte(), remaining);
         writer::put_prefixed(out, self.version.name().as_bytes());
-        out.put_slice(&[self.version.level(), self.flags()]);
+        out.extend_from_slice(&[self.version.level(), self.flags()]);
         out.put_u16(self.keep_alive);
         writer::put_prefixed(out, self.client_id.as_bytes());
         if let Some(will) = &self.will {

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use crate::{
     DecodeError, MAX_REMAINING_LENGTH, PacketId, PacketTooLarge, PacketType, QoS, TopicNameRef,
@@ -115,7 +115,7 @@ impl<'a> Publish<'a> {
         let remaining = self.remaining()?;
         out.reserve(5 + remaining);
         self.put_header(remaining, out);
-        out.put_slice(self.payload);
+        out.extend_from_slice(self.payload);
         Ok(())
     }
 
@@ -151,17 +151,18 @@ impl<'a> Publish<'a> {
             first |= DUP;
         }
         let [high, low] = writer::u16_len(self.topic.as_bytes()).to_be_bytes();
-        let [a, b, c, d] = writer::seven_bit_groups(remaining);
-        // One write of a known size for each length: the compiler turns it into a store or two.
-        match writer::header_len(remaining) {
-            2 => out.put_slice(&[first, a, high, low]),
-            3 => out.put_slice(&[first, a | 0x80, b, high, low]),
-            4 => out.put_slice(&[first, a | 0x80, b | 0x80, c, high, low]),
-            _ => out.put_slice(&[first, a | 0x80, b | 0x80, c | 0x80, d, high, low]),
+        // Each write has a size that the compiler knows, so that it is a store or two.
+        match writer::seven_bit_groups(remaining) {
+            [a, 0, 0, 0] => out.extend_from_slice(&[first, a, high, low]),
+            [a, b, 0, 0] => out.extend_from_slice(&[first, a | 0x80, b, high, low]),
+            _ => {
+                writer::put_header(out, first, remaining);
+                out.extend_from_slice(&[high, low]);
+            }
         }
-        out.put_slice(self.topic.as_bytes());
+        out.extend_from_slice(self.topic.as_bytes());
         if let Some(id) = self.delivery.id() {
-            out.put_slice(&id.get().to_be_bytes());
+            out.extend_from_slice(&id.get().to_be_bytes());
         }
     }
 }
