@@ -30,7 +30,7 @@ pub(super) struct Arena<E> {
 }
 
 #[derive(Clone)]
-struct Node<E> {
+pub(super) struct Node<E> {
     parent: usize,
     /// The text of the level. A copy, so that it does not keep the memory of a filter that is gone.
     level: Box<[u8]>,
@@ -55,6 +55,32 @@ impl<E> Node<E> {
         }
     }
 
+    #[inline]
+    pub(super) fn entry(&self) -> Option<&E> {
+        self.entry.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn parent(&self) -> Option<usize> {
+        some(self.parent)
+    }
+
+    #[inline]
+    pub(super) fn single_level(&self) -> Option<usize> {
+        some(self.single_level)
+    }
+
+    #[inline]
+    pub(super) fn multi_level(&self) -> Option<usize> {
+        some(self.multi_level)
+    }
+
+    /// Whether there are children other than `+` and `#`.
+    #[inline]
+    pub(super) fn has_literals(&self) -> bool {
+        self.children > usize::from(self.single_level != NONE) + usize::from(self.multi_level != NONE)
+    }
+
     fn is_free(&self) -> bool {
         self.children == FREE
     }
@@ -69,8 +95,13 @@ impl<E> Arena<E> {
         Self { nodes: Vec::new(), table: Vec::new(), literals: 0, free: NONE, free_len: 0 }
     }
 
+    #[inline]
+    pub(super) fn node(&self, node: usize) -> Option<&Node<E>> {
+        self.nodes.get(node)
+    }
+
     pub(super) fn entry(&self, node: usize) -> Option<&E> {
-        self.nodes.get(node)?.entry.as_ref()
+        self.node(node)?.entry()
     }
 
     pub(super) fn entry_mut(&mut self, node: usize) -> Option<&mut Option<E>> {
@@ -81,24 +112,9 @@ impl<E> Arena<E> {
         Entries(self.nodes.iter())
     }
 
-    pub(super) fn parent(&self, node: usize) -> Option<usize> {
-        some(self.nodes.get(node)?.parent)
-    }
-
-    pub(super) fn single_level(&self, node: usize) -> Option<usize> {
-        some(self.nodes.get(node)?.single_level)
-    }
-
-    pub(super) fn multi_level(&self, node: usize) -> Option<usize> {
-        some(self.nodes.get(node)?.multi_level)
-    }
-
     /// Finds the child that stands for this text and no other.
     #[inline]
     pub(super) fn literal(&self, parent: usize, level: &[u8]) -> Option<usize> {
-        if self.nodes.get(parent)?.children == 0 {
-            return None;
-        }
         let hash = hash(parent, level);
         self.probe(hash).map(|(_, node)| node).find(|&node| {
             self.nodes
@@ -110,8 +126,8 @@ impl<E> Arena<E> {
     /// Finds the child of a level of a Topic Filter.
     pub(super) fn child(&self, parent: usize, level: &[u8]) -> Option<usize> {
         match level {
-            b"+" => self.single_level(parent),
-            b"#" => self.multi_level(parent),
+            b"+" => self.node(parent)?.single_level(),
+            b"#" => self.node(parent)?.multi_level(),
             _ => self.literal(parent, level),
         }
     }
@@ -296,23 +312,35 @@ impl<E> Clone for Entries<'_, E> {
     }
 }
 
+#[inline]
 fn some(node: usize) -> Option<usize> {
     (node != NONE).then_some(node)
 }
 
-/// Mixes the parent and the text of a level, a word at a time.
+/// Mixes the parent and the text of a level, a word at a time; the last words may overlap.
+#[inline]
 fn hash(parent: usize, level: &[u8]) -> usize {
-    let mut hash = mix(parent as u64 ^ (level.len() as u64) << 40);
-    let mut rest = level;
-    while let Some((word, tail)) = rest.split_first_chunk() {
-        hash = mix(hash ^ u64::from_le_bytes(*word));
-        rest = tail;
+    let seed = parent as u64 ^ (level.len() as u64) << 40;
+    if let Some(last) = level.last_chunk::<8>() {
+        let mut hash = seed;
+        let mut rest = level;
+        while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+            hash = mix(hash ^ u64::from_le_bytes(*word));
+            rest = tail;
+        }
+        return mix(hash ^ u64::from_le_bytes(*last)) as usize;
     }
-    let last = rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    mix(hash ^ last) as usize
+    let text = match (level.first_chunk::<4>(), level.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => level.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
+    mix(mix(seed) ^ text) as usize
 }
 
 /// Both halves of a product with an odd constant (the golden ratio): every bit of the input reaches every bit.
+#[inline]
 fn mix(word: u64) -> u64 {
     let product = u128::from(word ^ 0x2545_f491_4f6c_dd1d) * 0x9e37_79b9_7f4a_7c15;
     product as u64 ^ (product >> 64) as u64

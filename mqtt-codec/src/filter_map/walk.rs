@@ -2,7 +2,7 @@ use core::ops::ControlFlow;
 
 use crate::TopicNameRef;
 
-use super::arena::{Arena, ROOT};
+use super::arena::{Arena, Node, ROOT};
 
 /// A walk over all nodes of the trie whose levels match a topic.
 ///
@@ -21,24 +21,21 @@ pub(super) struct Walk<'t> {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// Yield `#` below the node: it matches this level and everything below.
-    MultiLevel,
-    /// Yield the node itself, if the topic ends here.
-    End,
-    /// Go down to the level as the topic has it.
-    Literal,
-    /// Go down to `+`.
-    SingleLevel,
-    /// Go back up.
-    Up,
+    Arrive,
+    /// Yield the node itself if the topic ends here; go down to the level as the topic has it, or to `+`.
+    Descend,
+    /// Go back up to the next node whose `+` was not tried, from so many levels below the place in the topic.
+    Ascend { climbed: usize },
 }
 
 impl<'t> Walk<'t> {
     #[inline]
     pub(super) fn new(topic: TopicNameRef<'t>) -> Self {
-        Self { topic: topic.as_bytes(), node: ROOT, next_level: 0, step: Step::MultiLevel }
+        Self { topic: topic.as_bytes(), node: ROOT, next_level: 0, step: Step::Arrive }
     }
 
     /// Goes on to the next node that has an entry and matches the topic.
+    #[inline]
     pub(super) fn next<E>(&mut self, arena: &Arena<E>) -> Option<usize> {
         loop {
             if let ControlFlow::Break(node) = self.step(arena) {
@@ -48,72 +45,80 @@ impl<'t> Walk<'t> {
     }
 
     /// Takes one step; breaks with a node that matches, or with `None` at the end.
+    #[inline]
     fn step<E>(&mut self, arena: &Arena<E>) -> ControlFlow<Option<usize>> {
+        let Some(node) = arena.node(self.node) else {
+            return ControlFlow::Break(None);
+        };
         match self.step {
-            Step::MultiLevel => {
-                self.step = Step::End;
-                let child = if self.wildcards_match() { arena.multi_level(self.node) } else { None };
-                child.map_or(ControlFlow::Continue(()), |child| ControlFlow::Break(Some(child)))
+            Step::Arrive => {
+                self.step = Step::Descend;
+                match node.multi_level() {
+                    Some(child) if self.wildcards_match() => ControlFlow::Break(Some(child)),
+                    _ => ControlFlow::Continue(()),
+                }
             }
-            Step::End if self.next_level > self.topic.len() => {
-                self.step = Step::Up;
-                let found = arena.entry(self.node).map(|_| self.node);
-                found.map_or(ControlFlow::Continue(()), |node| ControlFlow::Break(Some(node)))
-            }
-            Step::End => {
-                self.step = Step::Literal;
+            Step::Descend if self.next_level > self.topic.len() => {
+                self.step = Step::Ascend { climbed: 0 };
+                if node.entry().is_some() {
+                    return ControlFlow::Break(Some(self.node));
+                }
                 ControlFlow::Continue(())
             }
-            Step::Literal => {
-                self.step = Step::SingleLevel;
+            Step::Descend => {
                 let level = self.level();
-                if let Some(child) = arena.literal(self.node, level) {
-                    self.go_down(child, level.len());
+                let literal = if node.has_literals() { arena.literal(self.node, level) } else { None };
+                match literal.or_else(|| node.single_level().filter(|_| self.wildcards_match())) {
+                    Some(child) => self.go_down(child, level.len()),
+                    None => self.step = Step::Ascend { climbed: 0 },
                 }
                 ControlFlow::Continue(())
             }
-            Step::SingleLevel => {
-                self.step = Step::Up;
-                let child = if self.wildcards_match() { arena.single_level(self.node) } else { None };
-                if let Some(child) = child {
-                    self.go_down(child, self.level().len());
-                }
-                ControlFlow::Continue(())
-            }
-            Step::Up => {
-                let Some(parent) = arena.parent(self.node) else {
+            Step::Ascend { climbed } => {
+                let Some(parent) = node.parent() else {
                     return ControlFlow::Break(None);
                 };
-                let was_wildcard = arena.single_level(parent) == Some(self.node);
-                self.step = if was_wildcard { Step::Up } else { Step::SingleLevel };
+                let untried =
+                    arena.node(parent).and_then(Node::single_level).filter(|&child| child != self.node);
                 self.node = parent;
-                self.next_level = self.previous_level();
+                self.step = Step::Ascend { climbed: climbed + 1 };
+                if let Some(child) = untried.filter(|_| self.wildcards_match()) {
+                    self.go_back(climbed + 1);
+                    self.go_down(child, self.level().len());
+                }
                 ControlFlow::Continue(())
             }
         }
     }
 
     /// A wildcard in the first level does not match a topic that begins with `$` [MQTT-4.7.2-1].
+    #[inline]
     fn wildcards_match(&self) -> bool {
         self.node != ROOT || !self.topic.starts_with(b"$")
     }
 
+    #[inline]
     fn go_down(&mut self, child: usize, level_len: usize) {
         self.node = child;
         self.next_level += level_len + 1;
-        self.step = Step::MultiLevel;
+        self.step = Step::Arrive;
     }
 
+    #[inline]
     fn level(&self) -> &'t [u8] {
         let rest = self.topic.get(self.next_level..).unwrap_or_default();
         let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
         rest.get(..end).unwrap_or_default()
     }
 
-    fn previous_level(&self) -> usize {
-        let end = self.next_level.saturating_sub(1);
-        let before = self.topic.get(..end).unwrap_or_default();
-        before.iter().rposition(|&byte| byte == b'/').map_or(0, |separator| separator + 1)
+    /// Puts the place in the topic back by so many levels.
+    fn go_back(&mut self, levels: usize) {
+        for _ in 0..levels {
+            let end = self.next_level.saturating_sub(1);
+            let before = self.topic.get(..end).unwrap_or_default();
+            self.next_level =
+                before.iter().rposition(|&byte| byte == b'/').map_or(0, |separator| separator + 1);
+        }
     }
 }
 
