@@ -243,3 +243,29 @@ impl Oversize {
         self.header_len + 2 + topic_len + id_len <= self.len
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        /// The quick look changes nothing but the time.
+        #[test]
+        fn the_quick_look_agrees_with_the_slower_one(
+            old in any::<bool>(),
+            to_server in any::<bool>(),
+            max in prop_oneof![Just(MAX_PACKET_SIZE), 0..20_usize],
+            first in prop_oneof![0x30..0x80_u8, any::<u8>()],
+            second in prop_oneof![Just(2_u8), Just(0x80), Just(0x83), 0..40_u8],
+            rest in vec(prop_oneof![0..8_u8, b'a'..b'd', Just(b'#'), any::<u8>()], 0..40),
+        ) {
+            let version = if old { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 };
+            let direction = if to_server { Direction::ToServer } else { Direction::ToClient };
+            let decoder = Decoder::new(version, direction).max_packet_size(max);
+            let input = [&[first, second][..], &rest].concat();
+            prop_assert_eq!(decoder.decode(&input), decoder.decode_any(&input));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-use crate::{ClientIdError, MAX_REMAINING_LENGTH, PacketType, StringError, TopicError};
+use crate::{ClientIdError, ConnectReturnCode, MAX_REMAINING_LENGTH, PacketType, StringError, TopicError};
 
 /// The rule that received bytes break; one variant for each rule.
 ///
@@ -48,7 +48,7 @@ pub enum DecodeError {
     ProtocolName,
     /// The Protocol Level does not go with the Protocol Name [MQTT-3.1.2-2].
     ///
-    /// A Server answers with [`ConnectReturnCode::UnacceptableProtocolVersion`](crate::ConnectReturnCode).
+    /// A Server answers with [`ConnectReturnCode::UnacceptableProtocolVersion`].
     #[error("protocol level {0} is not supported [{rule}]", rule = self.requirement())]
     ProtocolLevel(u8),
     /// The reserved bit of the Connect Flags is set [MQTT-3.1.2-3].
@@ -68,7 +68,7 @@ pub enum DecodeError {
     PasswordWithoutUserName,
     /// The client identifier is none that the protocol version allows.
     ///
-    /// A Server answers with [`ConnectReturnCode::IdentifierRejected`](crate::ConnectReturnCode).
+    /// A Server answers with [`ConnectReturnCode::IdentifierRejected`].
     #[error(transparent)]
     ClientId(#[from] ClientIdError),
     /// A reserved bit of the Connect Acknowledge Flags is set (section 3.2.2.1).
@@ -125,6 +125,17 @@ impl DecodeError {
             Self::EmptyPayload(_) => "MQTT-3.8.4-5",
             Self::RequestedQos(_) => "MQTT-3.8.3-4",
             Self::ReservedSubackCode(_) => "MQTT-3.9.3-2",
+        }
+    }
+
+    /// Returns the code with which a Server answers the CONNECT that caused the error, before it closes the
+    /// connection [MQTT-3.1.2-2] [MQTT-3.1.3-8]; `None` where it just closes it [MQTT-3.1.4-1].
+    #[must_use]
+    pub const fn connect_return_code(&self) -> Option<ConnectReturnCode> {
+        match self {
+            Self::ProtocolLevel(_) => Some(ConnectReturnCode::UnacceptableProtocolVersion),
+            Self::ClientId(_) => Some(ConnectReturnCode::IdentifierRejected),
+            _ => None,
         }
     }
 }

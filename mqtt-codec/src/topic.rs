@@ -134,7 +134,7 @@ macro_rules! topic_types {
             }
 
             /// Returns the length of the text in bytes: 1 to 65 535.
-            #[allow(clippy::len_without_is_empty, reason = "a topic is never empty [MQTT-4.7.3-1]")]
+            #[expect(clippy::len_without_is_empty, reason = "a topic is never empty [MQTT-4.7.3-1]")]
             #[inline]
             #[must_use]
             pub const fn len(self) -> usize {
@@ -209,7 +209,7 @@ macro_rules! topic_types {
             }
 
             /// Returns the length of the text in bytes: 1 to 65 535.
-            #[allow(clippy::len_without_is_empty, reason = "a topic is never empty [MQTT-4.7.3-1]")]
+            #[expect(clippy::len_without_is_empty, reason = "a topic is never empty [MQTT-4.7.3-1]")]
             #[inline]
             #[must_use]
             pub fn len(&self) -> usize {

@@ -1,8 +1,8 @@
 //! Bytes that break a rule, and the error that names it: at least one row for each rule.
 
 use mqtt_codec::{
-    ClientIdError, DecodeError, Decoded, Decoder, Direction, PacketType, ProtocolVersion, StringError,
-    TopicError,
+    ClientIdError, ConnectReturnCode, DecodeError, Decoded, Decoder, Direction, PacketType, ProtocolVersion,
+    StringError, TopicError,
 };
 
 use DecodeError as E;
@@ -241,4 +241,14 @@ fn no_cut_and_no_neighbour_changes_the_error() {
 fn an_empty_client_id_may_ask_the_server_for_one_in_3_1_1() {
     let decoder = Decoder::new(V3_1_1, ToServer);
     assert!(matches!(decoder.decode(b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0"), Ok(Decoded::Packet(..))));
+}
+
+#[test]
+fn a_server_knows_which_connects_to_answer() {
+    let code = |bytes: &[u8]| Decoder::new(V3_1_1, ToServer).decode(bytes).unwrap_err().connect_return_code();
+    let level_5 = code(b"\x10\x0c\0\x04MQTT\x05\x02\0\0\0\0");
+    assert_eq!(level_5, Some(ConnectReturnCode::UnacceptableProtocolVersion));
+    let empty_id = code(b"\x10\x0c\0\x04MQTT\x04\0\0\0\0\0");
+    assert_eq!(empty_id, Some(ConnectReturnCode::IdentifierRejected));
+    assert_eq!(code(b"\x10\x0c\0\x04MQtt\x04\x02\0\0\0\0"), None);
 }

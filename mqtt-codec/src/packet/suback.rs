@@ -109,7 +109,7 @@ impl<'a> SubackCodes<'a> {
     }
 
     /// Returns the number of return codes: at least 1.
-    #[allow(clippy::len_without_is_empty, reason = "there is always a code [MQTT-3.8.4-5]")]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a code [MQTT-3.8.4-5]")]
     #[must_use]
     pub const fn len(&self) -> usize {
         match self.0 {

@@ -101,7 +101,7 @@ impl<'a> SubscribeFilters<'a> {
     }
 
     /// Returns the number of Topic Filters: at least 1.
-    #[allow(clippy::len_without_is_empty, reason = "there is always a filter [MQTT-3.8.3-3]")]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a filter [MQTT-3.8.3-3]")]
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len

@@ -98,7 +98,7 @@ impl<'a> UnsubscribeFilters<'a> {
     }
 
     /// Returns the number of Topic Filters: at least 1.
-    #[allow(clippy::len_without_is_empty, reason = "there is always a filter [MQTT-3.10.3-2]")]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a filter [MQTT-3.10.3-2]")]
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
