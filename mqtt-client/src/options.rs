@@ -224,6 +224,11 @@ impl Options {
         &self.backoff
     }
 
+    /// Who acknowledges received messages.
+    pub const fn acknowledges(&self) -> AckMode {
+        self.ack_mode
+    }
+
     /// Whether Clean Session is on.
     pub const fn is_clean_session(&self) -> bool {
         self.clean_session

@@ -1,0 +1,9 @@
+//! The scenarios in which MQTT clients are known to go wrong, each as one test by its name.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod connection;
+mod publish;
+mod receive;
+mod requests;
