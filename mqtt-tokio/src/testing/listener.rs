@@ -1,0 +1,233 @@
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream},
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::{
+    Broker,
+    serve::{Shared, serve},
+};
+
+/// Whether a broker that [starts again](TestBroker::restart) remembers its Sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sessions {
+    /// All persistent Sessions are there, as in a broker with a store.
+    Keep,
+    /// No Session is there, as in a broker without one. Retained messages are.
+    Lose,
+}
+
+/// A [`Broker`] that serves a loopback TCP port, in-memory streams, or both. **For tests only.**
+///
+/// Dropping it ends all its connections and tasks.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use mqtt_tokio::testing::{Faults, TestBroker};
+///
+/// let broker = TestBroker::start().await?;
+/// println!("connect your client to {}", broker.uri());
+/// broker.with(|it| it.set_faults(Faults::none().close_before_connack(1)));
+/// // ... the client runs ...
+/// assert_eq!(broker.with(|it| it.counters().connections), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TestBroker {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    running: Mutex<Option<Running>>,
+}
+
+/// The tasks of a broker that was not stopped.
+#[derive(Debug)]
+struct Running {
+    acceptor: Option<JoinHandle<()>>,
+    connections: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl TestBroker {
+    /// Starts a broker with the default options on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// What the operating system says against it.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_with(Broker::new()).await
+    }
+
+    /// Starts `broker` on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// What the operating system says against it.
+    pub async fn start_with(broker: Broker) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let addr = listener.local_addr()?;
+        let shared = Shared::new(broker);
+        let running = Mutex::new(Some(Running::new(&shared, Some(listener))));
+        Ok(Self { shared, addr, running })
+    }
+
+    /// Starts `broker` without a port: for [`duplex`](Self::duplex) and [`serve`](Self::serve) alone.
+    ///
+    /// [`addr`](Self::addr) then has port 0, where nobody listens. May be called outside of a runtime.
+    #[must_use]
+    pub fn in_memory(broker: Broker) -> Self {
+        let shared = Shared::new(broker);
+        let running = Mutex::new(Some(Running::new(&shared, None)));
+        Self { shared, addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), running }
+    }
+
+    /// Returns the address that the broker listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the address as a URI, such as `mqtt://127.0.0.1:40001`.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("mqtt://{}", self.addr)
+    }
+
+    /// Calls `call` with the broker, for all its hooks and all that can be seen of it.
+    ///
+    /// The connections wait meanwhile. `call` must not use this `TestBroker`: that would never end.
+    pub fn with<T>(&self, call: impl FnOnce(&mut Broker) -> T) -> T {
+        self.shared.with(call)
+    }
+
+    /// Connects a stream in memory and returns the client's end; `buffer_len` bytes fit into each direction.
+    ///
+    /// Of a broker that is stopped, the stream is at its end at once.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn duplex(&self, buffer_len: usize) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(buffer_len);
+        self.serve(server);
+        client
+    }
+
+    /// Serves a client at the other end of `stream`: a TLS session, a WebSocket, or what else carries bytes.
+    ///
+    /// A broker that is stopped drops it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn serve<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if let Some(running) = &*lock(&self.running) {
+            spawn(&running.connections, serve(Arc::clone(&self.shared), stream, |_| ()));
+        }
+    }
+
+    /// Cuts all connections; clients may connect again at once.
+    pub fn cut_all(&self) {
+        self.with(Broker::cut_all);
+    }
+
+    /// Returns whether the broker was not stopped.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        lock(&self.running).is_some()
+    }
+
+    /// Stops listening and cuts all connections; the broker itself keeps all it knows.
+    pub async fn stop(&self) {
+        let running = lock(&self.running).take();
+        if let Some(running) = running {
+            running.stop().await;
+        }
+    }
+
+    /// Stops, and starts again on the same port.
+    ///
+    /// # Errors
+    /// What the operating system says against it; the broker is stopped then, and this can be tried again.
+    pub async fn restart(&self, sessions: Sessions) -> io::Result<()> {
+        self.stop().await;
+        if sessions == Sessions::Lose {
+            self.with(Broker::forget_sessions);
+        }
+        let listener = if self.addr.port() == 0 { None } else { Some(TcpListener::bind(self.addr).await?) };
+        let running = Running::new(&self.shared, listener);
+        // Another call may have been faster; what it started ends when it is dropped.
+        let _ = lock(&self.running).replace(running);
+        Ok(())
+    }
+}
+
+impl Running {
+    fn new(shared: &Arc<Shared>, listener: Option<TcpListener>) -> Self {
+        let connections = Arc::new(Mutex::new(JoinSet::new()));
+        let accept = |listener| tokio::spawn(accept(Arc::clone(shared), listener, Arc::clone(&connections)));
+        let acceptor = listener.map(accept);
+        Self { acceptor, connections }
+    }
+
+    /// Returns when nothing of it runs any more.
+    async fn stop(mut self) {
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.abort();
+            // It was cancelled, which is what the result says.
+            let _ = acceptor.await;
+        }
+        let mut connections = std::mem::take(&mut *lock(&self.connections));
+        connections.shutdown().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.abort();
+        }
+        lock(&self.connections).abort_all();
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, connections: Arc<Mutex<JoinSet<()>>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Without it the broker works too, more slowly.
+                let _ = stream.set_nodelay(true);
+                spawn(&connections, serve(Arc::clone(&shared), stream, reset));
+            }
+            // Too many open files, or a client that is gone already: later it may work.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+#[allow(
+    deprecated,
+    reason = "what replaces it is newer than the tokio that this crate asks for; 0 never blocks"
+)]
+fn reset(stream: &TcpStream) {
+    // Without it the client sees an end instead of a reset.
+    let _ = stream.set_linger(Some(Duration::ZERO));
+}
+
+fn spawn(tasks: &Mutex<JoinSet<()>>, task: impl Future<Output = ()> + Send + 'static) {
+    let mut tasks = lock(tasks);
+    while tasks.try_join_next().is_some() {}
+    tasks.spawn(task);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
