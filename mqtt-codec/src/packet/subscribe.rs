@@ -157,7 +157,7 @@ impl<'a> Iterator for SubscribeFiltersIter<'a> {
             }
             Items::Wire(wire) => {
                 let mut reader = Reader::new(PacketType::Subscribe, wire);
-                let filter = TopicFilterRef::from_bytes(reader.prefixed().ok()?).ok()?;
+                let filter = TopicFilterRef::from_checked(reader.prefixed().ok()?);
                 let qos = QoS::from_u8(reader.u8().ok()?)?;
                 *wire = reader.rest();
                 (filter, qos)

@@ -154,7 +154,7 @@ impl<'a> Iterator for UnsubscribeFiltersIter<'a> {
             }
             Items::Wire(wire) => {
                 let mut reader = Reader::new(PacketType::Unsubscribe, wire);
-                let filter = TopicFilterRef::from_bytes(reader.prefixed().ok()?).ok()?;
+                let filter = TopicFilterRef::from_checked(reader.prefixed().ok()?);
                 *wire = reader.rest();
                 filter
             }

@@ -31,7 +31,12 @@ pub struct TopicFilter(Bytes);
 
 topic_types!("Topic Filter", TopicFilter, TopicFilterRef, check_filter);
 
-impl TopicFilterRef<'_> {
+impl<'a> TopicFilterRef<'a> {
+    /// For bytes that were checked before.
+    pub(crate) const fn from_checked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns whether the filter matches `topic` (section 4.7).
     ///
     /// `a/#` matches `a` as well [4.7.1.2], and a filter that begins with a wildcard does not match a topic that
