@@ -1,1 +1,40 @@
-//! To be written.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod client;
+mod codec;
+mod connection;
+mod driver;
+mod error;
+mod message;
+mod publish;
+mod registry;
+mod shared;
+mod status;
+mod subscription;
+pub mod testing;
+mod timer;
+mod transport;
+mod uri;
+mod waiting;
+
+pub use client::{Builder, Client, Drain};
+pub use codec::PacketCodec;
+pub use driver::Driver;
+pub use error::{
+    CodecError, ConnectError, ConnectionError, DisconnectError, PublishError, SubscribeError, UriError,
+};
+pub use message::ReceivedMessage;
+pub use publish::{Accepted, Delivered, Publish, Receipt, Receipted};
+pub use registry::Overflow;
+pub use status::{Status, StatusStream};
+pub use subscription::{Subscribe, Subscription};
+pub use transport::{BoxTransport, Connector, Transport};
+pub use uri::Uri;
+
+pub use bytes;
+pub use mqtt_client::{
+    AckMode, Backoff, Cause, ConnectReturnCode, Message, Options, OptionsError, Profile, ProtocolVersion,
+    PubSub, Publisher, QoS, RequestError, Session, SessionLoss, Stats, SubackCode, Subscriber, TopicError,
+    TopicFilter, TopicName, Will,
+};

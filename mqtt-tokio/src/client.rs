@@ -1,0 +1,284 @@
+//! The handle, and how to make one.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_client::{
+    CanPublish, CanSubscribe, Message, Options, Profile, QoS, Session, State, Stats, TopicError, TopicFilter,
+    TopicName,
+};
+use tokio::sync::oneshot;
+
+use crate::driver::{Driver, First};
+use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
+use crate::publish::{self, Publish, Receipt};
+use crate::shared::{Core, Handle, Phase, Shared};
+use crate::status::StatusStream;
+use crate::subscription::{self, Subscribe};
+use crate::transport::Connector;
+use crate::uri::Uri;
+
+/// A handle to an MQTT client that a driver task keeps connected. Cheap to clone; all clones are the same client.
+///
+/// When the last handle (clones and [`Subscription`](crate::Subscription)s) is dropped, what was accepted gets half a
+/// second to be delivered, and the client disconnects cleanly. Every future of this crate is cancel-safe.
+pub struct Client<P: Profile> {
+    handle: Handle,
+    profile: PhantomData<P>,
+}
+
+/// What a [`disconnect`](Client::disconnect) waits for before it sends the DISCONNECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// Nothing.
+    Now,
+    /// Messages in flight: until each is acknowledged, but no longer than this.
+    InFlight(Duration),
+    /// Messages in flight and in the queue: until each is acknowledged, but no longer than this.
+    Queue(Duration),
+}
+
+impl<P: Profile> Client<P> {
+    /// Connects to the Server at `uri` (`mqtt://[user[:password]@]host[:port]`) and returns when it has accepted the
+    /// connection. From then on the client reconnects by itself, with the pauses of
+    /// [`Options::backoff`](mqtt_client::Options::backoff). Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: a bad address or option, or why the first attempt failed; nothing goes on then.
+    pub async fn connect(uri: &str, options: Options) -> Result<Self, ConnectError> {
+        Builder::new(uri, options)?.connect().await
+    }
+
+    /// Publishes to `topic`: see [`Publish`] for what to wait for.
+    ///
+    /// `topic` is anything that converts to a [`TopicName`]: a `&str` is checked and copied each time, so keep a
+    /// `TopicName` for what is published often. `payload` is anything that converts to [`Bytes`].
+    #[inline]
+    pub fn publish<T>(&self, topic: T, payload: impl Into<Bytes>) -> Publish<'_>
+    where
+        P: CanPublish,
+        T: TryInto<TopicName>,
+        TopicError: From<T::Error>,
+    {
+        let message = topic.try_into().map_err(TopicError::from).map(|topic| Message::new(topic, payload));
+        Publish::new(self.handle.shared(), message)
+    }
+
+    /// Publishes a message that was made before, or that an error gave back.
+    #[inline]
+    pub fn publish_message(&self, message: Message) -> Publish<'_>
+    where
+        P: CanPublish,
+    {
+        Publish::new(self.handle.shared(), Ok(message))
+    }
+
+    /// Publishes without ever waiting: takes a place in the queue or gives the message back.
+    ///
+    /// # Errors
+    /// [`PublishError::QueueFull`], [`NotConnected`](PublishError::NotConnected),
+    /// [`TooLarge`](PublishError::TooLarge) with the message, and [`Closed`](PublishError::Closed).
+    #[inline]
+    pub fn try_publish(&self, message: Message) -> Result<Receipt, PublishError>
+    where
+        P: CanPublish,
+    {
+        publish::try_publish(self.handle.shared(), message)
+    }
+
+    /// Subscribes to a Topic Filter: `.await` gives the stream of its messages, after the SUBACK.
+    pub fn subscribe<F>(&self, filter: F, qos: QoS) -> Subscribe<'_>
+    where
+        P: CanSubscribe,
+        F: TryInto<TopicFilter>,
+        TopicError: From<F::Error>,
+    {
+        let filters = filter.try_into().map(|filter| vec![(filter, qos)]).map_err(TopicError::from);
+        Subscribe::new(&self.handle, filters)
+    }
+
+    /// Subscribes to several Topic Filters with one SUBSCRIBE, and gives one stream for all of them: a message that
+    /// matches several comes once.
+    pub fn subscribe_all<F>(&self, filters: impl IntoIterator<Item = (F, QoS)>) -> Subscribe<'_>
+    where
+        P: CanSubscribe,
+        F: TryInto<TopicFilter>,
+        TopicError: From<F::Error>,
+    {
+        let filters = filters
+            .into_iter()
+            .map(|(filter, qos)| filter.try_into().map(|filter| (filter, qos)).map_err(TopicError::from))
+            .collect();
+        Subscribe::new(&self.handle, filters)
+    }
+
+    /// Asks the Server to end the subscription of a Topic Filter, for example one of a Session that an earlier process
+    /// made. Streams end theirs themselves. Resolves at the UNSUBACK.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]: the filter is none, the request was not accepted, or the client was closed.
+    pub async fn unsubscribe<F>(&self, filter: F) -> Result<(), SubscribeError>
+    where
+        P: CanSubscribe,
+        F: TryInto<TopicFilter>,
+        TopicError: From<F::Error>,
+    {
+        let filter = filter.try_into().map_err(|error| SubscribeError::Topic(error.into()))?;
+        subscription::unsubscribe(&self.handle, filter).await
+    }
+
+    /// Disconnects for good, after waiting for what `drain` names. All clones are closed then; whatever is still
+    /// pending is resolved as `NotSent` or `Ambiguous`. New publishes are refused from this call on.
+    ///
+    /// Cancel-safe: the disconnecting goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// [`DisconnectError::Timeout`]: the time was up; the connection is closed all the same.
+    /// [`DisconnectError::Closed`]: it was closed before.
+    pub async fn disconnect(&self, drain: Drain) -> Result<(), DisconnectError> {
+        let shared = self.handle.shared();
+        let within = match drain {
+            Drain::Now => Duration::ZERO,
+            Drain::InFlight(within) | Drain::Queue(within) => within,
+        };
+        {
+            let mut inner = shared.lock();
+            if inner.phase == Phase::Closed {
+                return Err(DisconnectError::Closed);
+            }
+            inner.phase = Phase::Closing(drain, shared.instant(shared.now() + within));
+            Shared::wake_driver(inner);
+        }
+        let mut ticket = None;
+        poll_fn(|cx| {
+            let mut inner = shared.lock();
+            if inner.phase == Phase::Closed {
+                return Poll::Ready(());
+            }
+            inner.closing.wait(&mut ticket, cx);
+            Poll::Pending
+        })
+        .await;
+        match shared.lock().undelivered {
+            0 => Ok(()),
+            unresolved => Err(DisconnectError::Timeout { unresolved, within }),
+        }
+    }
+
+    /// The changes of the Network Connection from now on.
+    pub fn status(&self) -> StatusStream {
+        StatusStream { receiver: self.handle.shared().lock().status.subscribe() }
+    }
+
+    /// Whether the Server has accepted the present connection.
+    pub fn is_connected(&self) -> bool {
+        self.handle.shared().lock().core.state() == State::Connected
+    }
+
+    /// Counters since the client was made.
+    pub fn stats(&self) -> Stats {
+        *self.handle.shared().lock().core.stats()
+    }
+}
+
+impl<P: Profile> Clone for Client<P> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), profile: PhantomData }
+    }
+}
+
+impl<P: Profile> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("profile", &P::NAME).field("connected", &self.is_connected()).finish()
+    }
+}
+
+/// Makes a client when [`Client::connect`] is not enough: another transport, a stored Session, a driver of your own.
+///
+/// ```no_run
+/// use mqtt_tokio::{Builder, Client, Options, PubSub};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// // Goes on trying even if the Server is not there yet.
+/// let client: Client<PubSub> = Builder::new("mqtt://broker.local", Options::new("plant-7"))?.start()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Builder {
+    options: Options,
+    connector: Connector,
+    session: Session,
+}
+
+impl Builder {
+    /// A client of the Server at `uri`. User name and password in it replace those of the options.
+    ///
+    /// # Errors
+    /// [`ConnectError::Uri`].
+    pub fn new(uri: &str, options: Options) -> Result<Self, ConnectError> {
+        let uri: Uri = uri.parse()?;
+        let options = match &uri.user {
+            Some(user) => options.credentials(user.clone(), uri.password.clone()),
+            None => options,
+        };
+        Ok(Self::with_connector(Connector::tcp(uri.host(), uri.port()), options))
+    }
+
+    /// A client whose transports `connector` opens.
+    pub fn with_connector(connector: Connector, options: Options) -> Self {
+        Self { options, connector, session: Session::new() }
+    }
+
+    /// Continues a Session of an earlier client.
+    #[must_use]
+    pub fn session(mut self, session: Session) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// Spawns the driver on the present tokio runtime, and waits for the first connection.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: a bad option, or why the first attempt failed; the driver ends then.
+    pub async fn connect<P: Profile>(self) -> Result<Client<P>, ConnectError> {
+        let (sender, receiver) = oneshot::channel();
+        let (client, driver) = self.make(Some(sender))?;
+        drop(tokio::spawn(driver));
+        receiver.await.unwrap_or(Ok(())).map_err(ConnectError::Connection)?;
+        let closed = client.handle.shared().lock().phase == Phase::Closed;
+        if closed { Err(ConnectError::Closed) } else { Ok(client) }
+    }
+
+    /// Spawns the driver on the present tokio runtime and returns at once; the driver goes on trying to connect.
+    ///
+    /// # Errors
+    /// [`ConnectError::Options`].
+    pub fn start<P: Profile>(self) -> Result<Client<P>, ConnectError> {
+        let (client, driver) = self.make(None)?;
+        drop(tokio::spawn(driver));
+        Ok(client)
+    }
+
+    /// The client and its driver, for you to run.
+    ///
+    /// # Errors
+    /// [`ConnectError::Options`].
+    pub fn build<P: Profile>(self) -> Result<(Client<P>, Driver), ConnectError> {
+        self.make(None)
+    }
+
+    fn make<P: Profile>(self, first: Option<First>) -> Result<(Client<P>, Driver), ConnectError> {
+        let backoff = self.options.backoff_settings().clone();
+        let ack_mode = self.options.acknowledges();
+        let core = Core::with_session(self.options, self.session)?;
+        let shared = Arc::new(Shared::new(core, ack_mode));
+        let client = Client { handle: Handle::new(Arc::clone(&shared)), profile: PhantomData };
+        Ok((client, Driver::new(shared, self.connector, backoff, first)))
+    }
+}

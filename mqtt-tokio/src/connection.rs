@@ -1,0 +1,391 @@
+//! One Network Connection: moves bytes between the transport and the core, and events from the core to their waiters.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use mqtt_client::{AckMode, Event, IncomingMessage, State, Time};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
+
+use crate::client::Drain;
+use crate::error::ConnectionError;
+use crate::message::{Ack, Place, ReceivedMessage};
+use crate::registry::Dispatched;
+use crate::shared::{Answer, Inner, Phase, Shared};
+use crate::status::Status;
+use crate::subscription::ask_for_orphans;
+use crate::timer::Timer;
+use crate::transport::BoxTransport;
+
+/// One write takes at most so many bytes, more or less: enough to make the system call cheap.
+const MAX_WRITE: usize = 256 * 1024;
+
+/// What one system call is given at most.
+const MAX_SLICES: usize = 16;
+
+/// The read buffer while little comes, and while much comes.
+const MIN_READ: usize = 4 * 1024;
+const MAX_READ: usize = 256 * 1024;
+
+/// So many events are handled before the lock is given to others for a moment.
+const EVENTS_PER_LOCK: usize = 64;
+
+/// After so many rounds other tasks of the runtime get their turn.
+const ROUNDS: usize = 32;
+
+/// When the last handle is dropped, what was accepted gets so much time to be delivered.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// How long a DISCONNECT may take to leave.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// How a connection ended.
+pub(crate) enum End {
+    Lost(ConnectionError),
+    /// As the application asked.
+    Disconnected,
+}
+
+pub(crate) struct Connection {
+    transport: BoxTransport,
+    read: BytesMut,
+    read_size: usize,
+    segments: Vec<Bytes>,
+    written: usize,
+    dispatched: Dispatched,
+    wakers: Vec<Waker>,
+    /// The core was told that nobody reads.
+    paused: bool,
+    /// DISCONNECT is on its way; it must be gone by then.
+    finish_by: Option<Instant>,
+    /// The Server has accepted this connection.
+    pub(crate) connected: bool,
+}
+
+/// What is to be done outside the lock.
+struct Step {
+    /// Events are left that were not handled for the time being.
+    more: bool,
+    read: bool,
+    deadline: Option<Instant>,
+}
+
+impl Connection {
+    pub(crate) fn new(transport: BoxTransport) -> Self {
+        Self {
+            transport,
+            read: BytesMut::new(),
+            read_size: MIN_READ,
+            segments: Vec::new(),
+            written: 0,
+            dispatched: Dispatched::default(),
+            wakers: Vec::new(),
+            paused: false,
+            finish_by: None,
+            connected: false,
+        }
+    }
+
+    /// Works until nothing can be done without waiting.
+    pub(crate) fn poll(
+        &mut self,
+        shared: &Arc<Shared>,
+        timer: &mut Timer,
+        cx: &mut Context<'_>,
+    ) -> Poll<End> {
+        for _ in 0..ROUNDS {
+            let step = match self.step(shared, cx) {
+                Ok(step) => step,
+                Err(error) => return Poll::Ready(End::Lost(error)),
+            };
+            for waker in self.wakers.drain(..).chain(self.dispatched.wakers.drain(..)) {
+                waker.wake();
+            }
+            let mut progress = step.more;
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(wrote)) => progress |= wrote,
+                Poll::Ready(Err(error)) => return Poll::Ready(self.failed(error)),
+                Poll::Pending => progress |= self.written > 0,
+            }
+            if self.finish_by.is_some() && self.segments.is_empty() && !progress {
+                ready!(self.poll_shutdown(timer, cx));
+                return Poll::Ready(End::Disconnected);
+            }
+            if step.read && !step.more {
+                match self.poll_read(cx) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(End::Lost(ConnectionError::ClosedByServer)),
+                    Poll::Ready(Ok(_)) => progress = true,
+                    Poll::Ready(Err(error)) => return Poll::Ready(self.failed(error)),
+                    Poll::Pending => {}
+                }
+            }
+            if !progress && !timer.poll_until(step.deadline, cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn failed(&self, error: io::Error) -> End {
+        match self.finish_by {
+            // The Server may close as soon as it has read the DISCONNECT.
+            Some(_) => End::Disconnected,
+            None => End::Lost(ConnectionError::Io(Arc::new(error))),
+        }
+    }
+
+    /// Everything that needs the core, in one go.
+    fn step(&mut self, shared: &Arc<Shared>, cx: &Context<'_>) -> Result<Step, ConnectionError> {
+        let now = shared.now();
+        let mut inner = shared.lock();
+        let inner = &mut *inner;
+        inner.set_driver(cx.waker());
+        if self.written > 0 {
+            inner.core.poll_output(now).advance(self.written);
+            self.written = 0;
+        }
+        if inner.core.poll_timeout().is_some_and(|due| now >= due) {
+            inner.core.handle_timeout(now)?;
+        }
+        self.pause(inner, now);
+        let more = self.feed(inner, shared, now)?;
+        ask_for_orphans(inner);
+        let closing = self.close_if_asked(inner, shared, now);
+        self.segments.clear();
+        inner.core.poll_output(now).segments(MAX_WRITE, &mut self.segments);
+        inner.driver_sleeps = self.segments.is_empty() && !more;
+        if !inner.room.is_empty() && inner.has_room() {
+            inner.room.take_all(&mut self.wakers);
+        }
+        let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
+        let deadline = [deadline, closing, self.finish_by].into_iter().flatten().min();
+        Ok(Step { more, read: inner.core.wants_input() && !self.paused, deadline })
+    }
+
+    /// Tells the core when reading stops because a stream is full, so that it does not take a silence of our own for
+    /// one of the Server; and when it goes on.
+    fn pause(&mut self, inner: &mut Inner, now: Time) {
+        let paused = inner.registry.is_blocked() && !inner.has_waiters();
+        if paused != self.paused {
+            self.paused = paused;
+            if paused {
+                inner.core.pause_input(now);
+            } else {
+                inner.core.resume_input(now);
+            }
+        }
+    }
+
+    /// Hands input to the core and its events to their waiters. True if it stopped only to let others have the lock.
+    fn feed(&mut self, inner: &mut Inner, shared: &Arc<Shared>, now: Time) -> Result<bool, ConnectionError> {
+        let mut used = 0;
+        let mut more = true;
+        for _ in 0..EVENTS_PER_LOCK {
+            let blocked = inner.registry.is_blocked();
+            // What a full stream gets all the same is acknowledged when it is taken.
+            inner.core.set_ack_mode(if blocked { AckMode::Manual } else { inner.ack_mode });
+            let waits = blocked && !inner.has_waiters();
+            let unread = if waits { &[] } else { self.read.get(used..).unwrap_or_default() };
+            let mut input = unread;
+            let event = inner.core.handle_input(&mut input, now)?;
+            used += unread.len() - input.len();
+            match event {
+                None => {
+                    more = false;
+                    break;
+                }
+                Some(Event::Message(message)) => {
+                    if let Some(place) = Place::of(&message, &self.read) {
+                        let token = message.ack;
+                        let end = self.read.len() - used;
+                        let message = place.cut(&mut self.read);
+                        debug_assert_eq!(end, self.read.len());
+                        used = 0;
+                        let name = message.topic_name();
+                        if let Some(name) = &name {
+                            self.dispatched.give(inner, shared, name.as_ref(), message, token);
+                        }
+                    } else {
+                        let IncomingMessage { topic, ack, .. } = message;
+                        self.dispatched.give(inner, shared, topic, ReceivedMessage::copy_of(&message), ack);
+                    }
+                }
+                Some(event) => self.connected |= report(inner, event, &mut self.wakers),
+            }
+        }
+        self.read.advance(used);
+        if self.read.is_empty() && self.read.capacity() > 0 {
+            // What is left of the buffer can be used again from its start.
+            self.read.clear();
+        }
+        Ok(more)
+    }
+
+    /// Begins to disconnect when that was asked for and what was to be waited for is done. Returns when to look again.
+    fn close_if_asked(&mut self, inner: &mut Inner, shared: &Shared, now: Time) -> Option<Instant> {
+        if inner.phase == Phase::Open && shared.handles() == 0 {
+            inner.phase = Phase::Closing(Drain::Queue(LINGER), shared.instant(now + LINGER));
+        }
+        let Phase::Closing(drain, until) = inner.phase else { return None };
+        if self.finish_by.is_some() {
+            return None;
+        }
+        let in_flight = inner.core.in_flight_len();
+        let done = match drain {
+            Drain::Now => true,
+            Drain::InFlight(_) => in_flight == 0,
+            Drain::Queue(_) => {
+                in_flight == 0 && inner.core.queue_len() == 0 && inner.core.state() == State::Connected
+            }
+        };
+        let now = shared.instant(now);
+        if !done && now < until {
+            return Some(until);
+        }
+        if drain != Drain::Now {
+            inner.undelivered = if done { 0 } else { in_flight + inner.core.queue_len() };
+        }
+        inner.core.disconnect();
+        self.finish_by = Some(now + FLUSH);
+        None
+    }
+
+    /// Writes what was lent. True if something was written and there may be more.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut transport = Pin::new(&mut self.transport);
+        let mut wrote = false;
+        let mut at = 0;
+        while at < self.segments.len() {
+            let polled = if self.segments.len() - at == 1 || !transport.is_write_vectored() {
+                transport.as_mut().poll_write(cx, &self.segments[at])
+            } else {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let mut count = 0;
+                for (slice, segment) in slices.iter_mut().zip(&self.segments[at..]) {
+                    *slice = IoSlice::new(segment);
+                    count += 1;
+                }
+                transport.as_mut().poll_write_vectored(cx, &slices[..count])
+            };
+            let mut count = match polled {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            };
+            wrote = true;
+            self.written += count;
+            while let Some(segment) = self.segments.get_mut(at) {
+                if segment.len() > count {
+                    segment.advance(count);
+                    break;
+                }
+                count -= segment.len();
+                at += 1;
+            }
+        }
+        self.segments.clear();
+        if wrote {
+            if let Poll::Ready(Err(error)) = transport.poll_flush(cx) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(wrote))
+    }
+
+    fn poll_shutdown(&mut self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.transport).poll_shutdown(cx).is_ready() || timer.poll_until(self.finish_by, cx)
+        {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Reads once. The buffer grows with what comes, and an idle connection has none.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let have = self.read.len();
+        self.read.reserve(self.read_size.max(have));
+        let space = self.read.capacity() - have;
+        let polled = poll_read_buf(
+            Pin::new(&mut self.transport) as Pin<&mut (dyn AsyncRead + Unpin)>,
+            cx,
+            &mut self.read,
+        );
+        match polled {
+            Poll::Ready(Ok(count)) if count >= space => self.read_size = (self.read_size * 2).min(MAX_READ),
+            Poll::Ready(Ok(count)) if count < self.read_size / 4 => {
+                self.read_size = (self.read_size / 2).max(MIN_READ);
+            }
+            Poll::Pending if have == 0 => self.read = BytesMut::new(),
+            _ => {}
+        }
+        polled
+    }
+}
+
+impl Dispatched {
+    /// Gives a message to the streams that want it, and sees to its acknowledgement.
+    fn give(
+        &mut self,
+        inner: &mut Inner,
+        shared: &Arc<Shared>,
+        topic: mqtt_client::TopicNameRef<'_>,
+        mut message: ReceivedMessage,
+        token: Option<mqtt_client::AckToken>,
+    ) {
+        if let Some(token) = token {
+            match inner.registry.count(topic) {
+                // Nobody wants it: it is acknowledged all the same [MQTT-4.5.0-2].
+                0 => {
+                    let _ = inner.core.acknowledge(token);
+                }
+                streams => {
+                    let on_taking = inner.ack_mode == AckMode::Automatic;
+                    message.ack = Some(Ack::new(Arc::clone(shared), token, streams, on_taking));
+                }
+            }
+        }
+        inner.registry.dispatch(topic, message, self);
+        for ack in self.due.drain(..) {
+            if let Some(token) = ack.give_locked() {
+                let _ = inner.core.acknowledge(token);
+            }
+        }
+    }
+}
+
+/// Hands an event that is no message to whoever waits for it. True if it is `Connected`.
+pub(crate) fn report(inner: &mut Inner, event: Event<'_>, wakers: &mut Vec<Waker>) -> bool {
+    match event {
+        Event::Published { token, outcome } => {
+            wakers.extend(inner.publishes.complete(token.index(), outcome));
+        }
+        Event::Subscribed { token, codes } => {
+            let answer = Answer::Subscribed(codes.iter().collect());
+            wakers.extend(inner.requests.complete(token.index(), answer));
+        }
+        Event::Unsubscribed { token } => {
+            wakers.extend(inner.requests.complete(token.index(), Answer::Unsubscribed));
+        }
+        Event::RequestFailed { token, cause } => {
+            wakers.extend(inner.requests.complete(token.index(), Answer::Failed(cause)));
+        }
+        Event::SubscriptionLost { filter } => {
+            inner.registry.answered(&filter, mqtt_client::QoS::AtMostOnce, false);
+            // Nobody listening is fine.
+            let _ = inner.status.send(Status::SubscriptionLost { filter });
+        }
+        Event::Connected { session_present } => {
+            let _ = inner.status.send(Status::Connected { session_present });
+            return true;
+        }
+        _ => {}
+    }
+    false
+}

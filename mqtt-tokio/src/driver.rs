@@ -1,0 +1,255 @@
+//! The driver: dials, runs one connection after the other, and pauses in between.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use mqtt_client::{Backoff, Event};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::client::Drain;
+use crate::connection::{Connection, End, report};
+use crate::error::ConnectionError;
+use crate::shared::{Inner, Phase, Shared};
+use crate::status::Status;
+use crate::timer::Timer;
+use crate::transport::Connector;
+
+/// The future that owns the Network Connection. Nothing happens unless it runs: [`connect`](crate::Client::connect)
+/// spawns it; with [`build`](crate::Builder::build) it is yours to spawn or to poll.
+///
+/// It ends with `Ok` after [`disconnect`](crate::Client::disconnect) or when the last handle is dropped, and with the
+/// last error when it gives up. When it is dropped, the client is closed: everything pending is resolved, without a
+/// DISCONNECT.
+#[must_use = "the client does nothing unless its driver runs"]
+pub struct Driver {
+    run: Pin<Box<dyn Future<Output = Result<(), ConnectionError>> + Send>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        connector: Connector,
+        backoff: Backoff,
+        first: Option<First>,
+    ) -> Self {
+        let run = Run { closer: Closer(shared), connector, backoff, timer: Timer::default(), first };
+        Self { run: Box::pin(run.run()) }
+    }
+}
+
+impl Future for Driver {
+    type Output = Result<(), ConnectionError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.run.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+/// Who wants to know how the first attempt ends; with its failure the driver ends.
+pub(crate) type First = oneshot::Sender<Result<(), ConnectionError>>;
+
+struct Run {
+    closer: Closer,
+    connector: Connector,
+    backoff: Backoff,
+    timer: Timer,
+    first: Option<First>,
+}
+
+impl Run {
+    async fn run(mut self) -> Result<(), ConnectionError> {
+        loop {
+            let error = match self.attempt().await {
+                End::Disconnected => {
+                    self.closer.close(Status::Disconnected);
+                    return Ok(());
+                }
+                End::Lost(error) => error,
+            };
+            let shared = &self.closer.0;
+            shared.lock().core.handle_close();
+            self.backoff.lost(shared.now());
+            if let Some(first) = self.first.take() {
+                let _ = first.send(Err(error.clone()));
+                return self.give_up(error);
+            }
+            let retry = match &error {
+                ConnectionError::Protocol(error) => self.backoff.should_retry(error),
+                _ => true,
+            };
+            let delay = if retry { self.backoff.next_delay(fastrand::u32(..)) } else { None };
+            let Some(retry_in) = delay else { return self.give_up(error) };
+            {
+                let mut inner = shared.lock();
+                let _ = inner.status.send(Status::Lost { error, retry_in });
+                deliver_events(&mut inner, shared);
+            }
+            if self.pause(Instant::now() + retry_in).await {
+                self.closer.close(Status::Disconnected);
+                return Ok(());
+            }
+        }
+    }
+
+    fn give_up(&self, error: ConnectionError) -> Result<(), ConnectionError> {
+        self.closer.close(Status::GaveUp { error: error.clone() });
+        Err(error)
+    }
+
+    /// One Network Connection from dialling to its end.
+    async fn attempt(&mut self) -> End {
+        let shared = Arc::clone(&self.closer.0);
+        {
+            let mut inner = shared.lock();
+            let now = shared.now();
+            // It is Disconnected here: the driver alone changes that.
+            let _ = inner.core.connect(now);
+        }
+        let mut dial = self.connector.dial();
+        let timer = &mut self.timer;
+        let dialled = poll_fn(|cx| {
+            if let Poll::Ready(transport) = dial.as_mut().poll(cx) {
+                return Poll::Ready(
+                    transport.map_err(|error| End::Lost(ConnectionError::Dial(Arc::new(error)))),
+                );
+            }
+            poll_while_away(&shared, timer, None, cx).map(Err)
+        })
+        .await;
+        drop(dial);
+        let mut connection = match dialled {
+            Ok(transport) => Connection::new(transport),
+            Err(end) => return end,
+        };
+        let (backoff, first) = (&mut self.backoff, &mut self.first);
+        let mut announced = false;
+        poll_fn(|cx| {
+            let polled = connection.poll(&shared, timer, cx);
+            if connection.connected && !announced {
+                announced = true;
+                backoff.connected(shared.now());
+                if let Some(first) = first.take() {
+                    // Whoever asked may have gone away.
+                    let _ = first.send(Ok(()));
+                }
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Waits before the next attempt. True if the client is to be closed instead.
+    async fn pause(&mut self, until: Instant) -> bool {
+        let shared = Arc::clone(&self.closer.0);
+        let timer = &mut self.timer;
+        poll_fn(|cx| {
+            if poll_while_away(&shared, timer, Some(until), cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if Instant::now() >= until { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+/// Without a connection: the CONNACK deadline, and the wish to close.
+fn poll_while_away(
+    shared: &Arc<Shared>,
+    timer: &mut Timer,
+    until: Option<Instant>,
+    cx: &mut Context<'_>,
+) -> Poll<End> {
+    loop {
+        let now = shared.now();
+        let mut inner = shared.lock();
+        inner.set_driver(cx.waker());
+        if let Err(error) = inner.core.handle_timeout(now) {
+            return Poll::Ready(End::Lost(error.into()));
+        }
+        if inner.phase == Phase::Open && shared.handles() == 0 {
+            // Nobody is there any more, and there is nobody to say goodbye to.
+            return Poll::Ready(End::Disconnected);
+        }
+        let closing = match inner.phase {
+            Phase::Closing(drain, by) if drain == Drain::Now || shared.instant(now) >= by => {
+                if drain != Drain::Now {
+                    inner.undelivered = inner.core.in_flight_len() + inner.core.queue_len();
+                }
+                return Poll::Ready(End::Disconnected);
+            }
+            Phase::Closing(_, by) => Some(by),
+            Phase::Open | Phase::Closed => None,
+        };
+        let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
+        let mut wakers = Vec::new();
+        if !inner.room.is_empty() && inner.has_room() {
+            inner.room.take_all(&mut wakers);
+        }
+        drop(inner);
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        let deadline = [deadline, closing, until].into_iter().flatten().min();
+        if !timer.poll_until(deadline, cx) {
+            return Poll::Pending;
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Poll::Pending;
+        }
+    }
+}
+
+/// Hands out the events that no input caused, while there is no connection.
+fn deliver_events(inner: &mut Inner, shared: &Shared) {
+    let mut wakers = Vec::new();
+    take_events(inner, shared, &mut wakers);
+    // They try again after this lock is released.
+    wakers.into_iter().for_each(std::task::Waker::wake);
+}
+
+fn take_events(inner: &mut Inner, shared: &Shared, wakers: &mut Vec<std::task::Waker>) {
+    let now = shared.now();
+    while let Ok(Some(event)) = inner.core.handle_input(&mut &[][..], now) {
+        if !matches!(event, Event::Message(_)) {
+            report(inner, event, wakers);
+        }
+    }
+}
+
+/// Closes the client when it is dropped, wherever the driver ends.
+struct Closer(Arc<Shared>);
+
+impl Closer {
+    fn close(&self, status: Status) {
+        let shared = &self.0;
+        let mut wakers = Vec::new();
+        {
+            let mut inner = shared.lock();
+            if inner.phase == Phase::Closed {
+                return;
+            }
+            inner.phase = Phase::Closed;
+            inner.core.discard_session();
+            take_events(&mut inner, shared, &mut wakers);
+            inner.registry.close(&mut wakers);
+            inner.room.take_all(&mut wakers);
+            inner.closing.take_all(&mut wakers);
+            let _ = inner.status.send(status);
+        }
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.close(Status::Disconnected);
+    }
+}

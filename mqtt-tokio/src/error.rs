@@ -1,0 +1,177 @@
+//! Errors by what was asked for.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt_client::{Cause, Message, OptionsError, RequestError, SubackCode, TopicError};
+
+/// Why a Network Connection could not be made, or ended.
+///
+/// `Clone`, since several waiters may be told of the same end.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The transport could not be opened: name not found, connection refused, no route.
+    #[error("cannot reach the server: {0}")]
+    Dial(#[source] Arc<io::Error>),
+    /// The transport failed while in use: a reset, a broken pipe.
+    #[error("the network connection failed: {0}")]
+    Io(#[source] Arc<io::Error>),
+    /// The Server closed the Network Connection without a word.
+    #[error("the server closed the network connection")]
+    ClosedByServer,
+    /// A refusal, a malformed or illegal packet, or a deadline: see [`mqtt_client::ConnectionError`].
+    #[error(transparent)]
+    Protocol(#[from] mqtt_client::ConnectionError),
+}
+
+impl ConnectionError {
+    /// Whether trying again, unchanged, can help. False for refusals such as bad credentials.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Protocol(error) => error.is_retryable(),
+            Self::Dial(_) | Self::Io(_) | Self::ClosedByServer => true,
+        }
+    }
+}
+
+/// Why a client did not start.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is no URI that this crate can use.
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    /// An option breaks a rule.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The first attempt to connect failed. Use [`start`](crate::Builder::start) for a client that goes on trying.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The driver was dropped, or its runtime shut down, before the first attempt ended.
+    #[error("the client was closed")]
+    Closed,
+}
+
+/// Why a string is no address of a Server. The string itself is not shown: it can hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UriError {
+    /// There is no `scheme://` at its start.
+    #[error("no scheme: an address starts with mqtt:// or tcp://")]
+    NoScheme,
+    /// A scheme that this crate does not know, or not without one of its features.
+    #[error("unsupported scheme: this build knows mqtt:// and tcp://")]
+    UnsupportedScheme,
+    /// No host.
+    #[error("no host")]
+    NoHost,
+    /// The port is no number from 1 to 65535.
+    #[error("invalid port")]
+    InvalidPort,
+    /// A `%` that two hexadecimal digits do not follow, or that yields a user name that is not UTF-8.
+    #[error("invalid percent-encoding")]
+    InvalidEncoding,
+    /// Something follows the port that has no meaning here.
+    #[error("a path, query or fragment has no meaning for this scheme")]
+    UnexpectedPath,
+}
+
+/// Why a publish did not end as delivered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The topic is no Topic Name. Nothing was sent.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The packet would be larger than the protocol or the queue allows. Nothing was sent; the message comes back.
+    #[error("the packet of {len} bytes is larger than the limit of {max} bytes")]
+    TooLarge {
+        /// The message.
+        message: Message,
+        /// The size of its PUBLISH packet in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The queue is full ([`try_publish`](crate::Client::try_publish) only: the others wait). The message comes back.
+    #[error("the queue is full")]
+    QueueFull(Message),
+    /// A message with QoS 0 while there is no connection, and
+    /// [`queue_qos0`](mqtt_client::Options::queue_qos0) is off. The message comes back.
+    #[error("no network connection for a message with QoS 0")]
+    NotConnected(Message),
+    /// It was accepted, and it is certain that the Server has not seen it.
+    #[error("not sent: {0}")]
+    NotSent(Cause),
+    /// It was accepted, and the Server may or may not have got it.
+    #[error("sent, but it is unknown whether it arrived: {0}")]
+    Ambiguous(Cause),
+    /// The client has disconnected for good. Nothing was sent.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// Why a subscribe or unsubscribe did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// A filter is no Topic Filter. Nothing was sent.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The request was not accepted. Nothing was sent.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The Server refused at least one filter: its answers, in the order of the filters.
+    #[error("the server refused a subscription [MQTT-3.9.3-2]")]
+    Refused(Vec<SubackCode>),
+    /// The request ended without an answer.
+    #[error("no answer: {0}")]
+    Failed(Cause),
+    /// The client has disconnected for good.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// Why a disconnect was not complete.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisconnectError {
+    /// The time was up before everything was delivered. The connection is closed all the same; what was left is
+    /// resolved as `NotSent` or `Ambiguous`.
+    #[error("{unresolved} messages were not delivered within {within:?}")]
+    Timeout {
+        /// How many publishes with QoS 1 and 2 had no acknowledgement.
+        unresolved: usize,
+        /// The time that was given.
+        within: Duration,
+    },
+    /// The client was closed before.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// Why a packet could not be read or written by a [`PacketCodec`](crate::PacketCodec).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The bytes break a rule of the packet format.
+    #[error(transparent)]
+    Decode(#[from] mqtt_codec::DecodeError),
+    /// A packet to be read is larger than the limit.
+    #[error("a packet of {len} bytes is larger than the limit")]
+    Oversize {
+        /// Its size in bytes.
+        len: usize,
+    },
+    /// A packet to be written is larger than the protocol allows.
+    #[error(transparent)]
+    TooLarge(#[from] mqtt_codec::PacketTooLarge),
+    /// A packet to be written has a list without an entry.
+    #[error(transparent)]
+    List(#[from] mqtt_codec::ListError),
+    /// The transport failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}

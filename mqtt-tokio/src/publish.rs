@@ -1,0 +1,347 @@
+//! Publishing: waiting for room, waiting for the outcome, or neither.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use mqtt_client::{Message, Outcome, PublishToken, QoS, TopicError};
+
+use crate::error::PublishError;
+use crate::shared::{Inner, Phase, Shared};
+use crate::waiting::Ticket;
+
+/// A message to be published.
+///
+/// - `.await` waits until the message is delivered: with QoS 1 the PUBACK, with QoS 2 the PUBCOMP has come. With QoS 0
+///   it waits until the message is in the output; nobody acknowledges it.
+/// - [`.receipt().await`](Self::receipt) waits for a place in the queue, and returns a [`Receipt`] to wait for the rest.
+/// - [`.accepted().await`](Self::accepted) waits for a place in the queue, and asks for no more.
+///
+/// Cancel-safe: if a future is dropped before the message has its place, the message is not published; after that, it
+/// is published all the same.
+#[must_use = "nothing is published until this is awaited"]
+#[derive(Debug)]
+pub struct Publish<'c> {
+    shared: &'c Arc<Shared>,
+    message: Result<Message, TopicError>,
+}
+
+impl<'c> Publish<'c> {
+    #[inline]
+    pub(crate) fn new(shared: &'c Arc<Shared>, message: Result<Message, TopicError>) -> Self {
+        Self { shared, message }
+    }
+
+    /// The Quality of Service; QoS 0 unless told otherwise.
+    #[inline]
+    pub fn qos(mut self, qos: QoS) -> Self {
+        if let Ok(message) = &mut self.message {
+            message.qos = qos;
+        }
+        self
+    }
+
+    /// Has the Server keep the message for later subscribers (section 3.3.1.3).
+    #[inline]
+    pub fn retain(mut self, retain: bool) -> Self {
+        if let Ok(message) = &mut self.message {
+            message.retain = retain;
+        }
+        self
+    }
+
+    /// Waits for a place in the queue only; the [`Receipt`] is for the outcome.
+    #[inline]
+    pub fn receipt(self) -> Receipted<'c> {
+        Receipted { admission: Admission::new(self) }
+    }
+
+    /// Waits for a place in the queue only, and asks for no outcome: the cheapest way to publish much. The outcome is
+    /// the same; nobody is told.
+    #[inline]
+    pub fn accepted(self) -> Accepted<'c> {
+        Accepted { admission: Admission::new(self) }
+    }
+}
+
+impl<'c> IntoFuture for Publish<'c> {
+    type Output = Result<(), PublishError>;
+    type IntoFuture = Delivered<'c>;
+
+    #[inline]
+    fn into_future(self) -> Delivered<'c> {
+        Delivered { admission: Admission::new(self), pending: None }
+    }
+}
+
+/// What the caller wants to know of a publish.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// That it was accepted.
+    Nothing,
+    /// Its outcome, later perhaps.
+    Receipt,
+    /// Its outcome, and this task waits for it from now on.
+    Delivery,
+}
+
+/// Waits for a place.
+struct Admission<'c> {
+    shared: &'c Arc<Shared>,
+    message: Option<Result<Message, TopicError>>,
+    ticket: Option<Ticket>,
+    waits: bool,
+}
+
+/// A publish that was accepted: where its outcome will be, unless it was QoS 0 and is done.
+type Placed = Option<(PublishToken, u32)>;
+
+impl<'c> Admission<'c> {
+    #[inline]
+    fn new(publish: Publish<'c>) -> Self {
+        Self { shared: publish.shared, message: Some(publish.message), ticket: None, waits: false }
+    }
+
+    #[inline]
+    fn poll(&mut self, want: Want, cx: &Context<'_>) -> Poll<Result<Placed, PublishError>> {
+        let message = match self.message.take() {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Poll::Ready(Err(error.into())),
+            // Polled after it was ready.
+            None => return Poll::Pending,
+        };
+        let mut inner = self.shared.lock();
+        match place(&mut inner, message, want, true) {
+            Ok(placed) => {
+                if self.ticket.is_some() || self.waits {
+                    self.leave(&mut inner);
+                }
+                if let Some((_, slot)) = placed.filter(|_| want == Want::Delivery) {
+                    // In the same breath, while the lock is held.
+                    let _ = inner.publishes.poll(slot, cx);
+                    if inner.begin_waiting() {
+                        Shared::wake_driver(inner);
+                        return Poll::Ready(Ok(placed));
+                    }
+                }
+                Shared::unlock_and_wake(inner);
+                Poll::Ready(Ok(placed))
+            }
+            Err(PublishError::QueueFull(message)) => {
+                self.message = Some(Ok(message));
+                inner.room.wait(&mut self.ticket, cx);
+                let wake = !self.waits && inner.begin_waiting();
+                self.waits = true;
+                if wake {
+                    Shared::wake_driver(inner);
+                } else {
+                    Shared::unlock_and_wake(inner);
+                }
+                Poll::Pending
+            }
+            Err(error) => {
+                self.leave(&mut inner);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    fn leave(&mut self, inner: &mut Inner) {
+        inner.room.leave(&mut self.ticket);
+        if std::mem::take(&mut self.waits) {
+            inner.end_waiting();
+        }
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if self.waits || self.ticket.is_some() {
+            let shared = self.shared;
+            self.leave(&mut shared.lock());
+        }
+    }
+}
+
+#[inline]
+fn place(inner: &mut Inner, message: Message, want: Want, patient: bool) -> Result<Placed, PublishError> {
+    if inner.phase != Phase::Open {
+        return Err(PublishError::Closed);
+    }
+    if patient && inner.is_busy(message.qos) {
+        return Err(PublishError::QueueFull(message));
+    }
+    match inner.publish(message) {
+        Ok(Some(token)) if want != Want::Nothing => Ok(Some((token, inner.publishes.open(token.index())))),
+        Ok(_) => Ok(None),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+#[cold]
+fn refused(error: mqtt_client::PublishError) -> PublishError {
+    match error {
+        mqtt_client::PublishError::NotConnected(message) => PublishError::NotConnected(message),
+        mqtt_client::PublishError::TooLarge { message, len, max } => {
+            PublishError::TooLarge { message, len, max }
+        }
+        error => PublishError::QueueFull(error.into_message()),
+    }
+}
+
+/// Publishes without waiting for anything.
+pub(crate) fn try_publish(shared: &Arc<Shared>, message: Message) -> Result<Receipt, PublishError> {
+    let mut inner = shared.lock();
+    let placed = place(&mut inner, message, Want::Receipt, false)?;
+    Shared::unlock_and_wake(inner);
+    Ok(Receipt { pending: placed.map(|placed| Pending::new(Arc::clone(shared), placed, false)) })
+}
+
+/// The future of [`Publish`]: resolves when the message is delivered.
+#[must_use = "futures do nothing unless awaited"]
+pub struct Delivered<'c> {
+    admission: Admission<'c>,
+    pending: Option<Pending<&'c Arc<Shared>>>,
+}
+
+impl Future for Delivered<'_> {
+    type Output = Result<(), PublishError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Some(pending) = &mut this.pending {
+            return pending.poll(cx);
+        }
+        match this.admission.poll(Want::Delivery, cx) {
+            Poll::Ready(Ok(None)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(Some(placed))) => {
+                this.pending = Some(Pending::new(this.admission.shared, placed, true));
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The future of [`Publish::receipt`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Receipted<'c> {
+    admission: Admission<'c>,
+}
+
+impl Future for Receipted<'_> {
+    type Output = Result<Receipt, PublishError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let shared = this.admission.shared;
+        this.admission.poll(Want::Receipt, cx).map_ok(|placed| Receipt {
+            pending: placed.map(|placed| Pending::new(Arc::clone(shared), placed, false)),
+        })
+    }
+}
+
+/// The future of [`Publish::accepted`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Accepted<'c> {
+    admission: Admission<'c>,
+}
+
+impl Future for Accepted<'_> {
+    type Output = Result<(), PublishError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().admission.poll(Want::Nothing, cx).map_ok(|_| ())
+    }
+}
+
+/// The outcome of a publish that was accepted: a future that resolves when the message is delivered (QoS 1: PUBACK,
+/// QoS 2: PUBCOMP; QoS 0 at once), or with why not. To drop it changes nothing but that nobody is told.
+#[must_use = "dropping a receipt says that the outcome does not matter"]
+pub struct Receipt {
+    pending: Option<Pending<Arc<Shared>>>,
+}
+
+impl Future for Receipt {
+    type Output = Result<(), PublishError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().pending {
+            Some(pending) => pending.poll(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// A slot in which the outcome of a publish will be.
+struct Pending<S: Borrow<Arc<Shared>>> {
+    shared: S,
+    token: PublishToken,
+    slot: u32,
+    /// Counted among those who wait.
+    waits: bool,
+    done: bool,
+}
+
+impl<S: Borrow<Arc<Shared>>> Pending<S> {
+    fn new(shared: S, (token, slot): (PublishToken, u32), waits: bool) -> Self {
+        Self { shared, token, slot, waits, done: false }
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), PublishError>> {
+        if self.done {
+            return Poll::Pending;
+        }
+        let mut inner = self.shared.borrow().lock();
+        match inner.publishes.poll(self.slot, cx) {
+            Poll::Ready(outcome) => {
+                self.done = true;
+                if std::mem::take(&mut self.waits) {
+                    inner.end_waiting();
+                }
+                Poll::Ready(match outcome {
+                    Outcome::Delivered => Ok(()),
+                    Outcome::NotSent(cause) => Err(PublishError::NotSent(cause)),
+                    Outcome::Ambiguous(cause) => Err(PublishError::Ambiguous(cause)),
+                })
+            }
+            Poll::Pending => {
+                if !std::mem::replace(&mut self.waits, true) && inner.begin_waiting() {
+                    Shared::wake_driver(inner);
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<S: Borrow<Arc<Shared>>> Drop for Pending<S> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let mut inner = self.shared.borrow().lock();
+        inner.publishes.abandon(self.slot, self.token.index());
+        if self.waits {
+            inner.end_waiting();
+        }
+    }
+}
+
+macro_rules! opaque_debug {
+    ($($name:ident $(<$lifetime:lifetime>)?),*) => {$(
+        impl fmt::Debug for $name $(<$lifetime>)? {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+opaque_debug!(Delivered<'_>, Receipted<'_>, Accepted<'_>, Receipt);

@@ -1,0 +1,243 @@
+//! What the handles and the driver share: the core under one lock that is held for as long as a message takes, never
+//! over a system call and never over an await.
+//!
+//! A publishing task encodes its packet right into the output of the core and goes on; the driver finds it there. The
+//! other way, commands through a channel to a task that owns the core, costs several times as much (`benches/README.md`
+//! has the figures): a hop, and a wake-up, for every message instead of one for each time the driver sleeps.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use mqtt_client::{
+    AckMode, AckToken, Cause, Message, Outcome, PubSub, PublishToken, QoS, State, SubackCode, Time,
+};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use crate::client::Drain;
+use crate::registry::Registry;
+use crate::status::{self, Status};
+use crate::waiting::{Completions, Crowd};
+
+/// All profiles share one core: the profile of the handle limits the methods.
+pub(crate) type Core = mqtt_client::Client<PubSub>;
+
+/// While connected, publishers wait when so many bytes are on their way to the transport: beyond that, more of them in
+/// memory make nothing faster.
+const ENOUGH_OUTPUT: usize = 128 * 1024;
+
+/// The same for QoS 1 and 2: when so many messages wait for a place in flight.
+const ENOUGH_QUEUED: usize = 512;
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Subscribed(Vec<SubackCode>),
+    Unsubscribed,
+    Failed(Cause),
+}
+
+/// Whether the client lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// Asked to disconnect once what `Drain` names is done, or at the moment given.
+    Closing(Drain, Instant),
+    Closed,
+}
+
+pub(crate) struct Shared {
+    inner: Mutex<Inner>,
+    /// Clients and subscriptions; when the last one goes, the client disconnects.
+    handles: AtomicUsize,
+    start: Instant,
+}
+
+pub(crate) struct Inner {
+    pub(crate) core: Core,
+    /// The driver's task.
+    driver: Option<Waker>,
+    /// Whether the driver found nothing to write and would not look again on its own.
+    pub(crate) driver_sleeps: bool,
+    pub(crate) publishes: Completions<Outcome>,
+    pub(crate) requests: Completions<Answer>,
+    /// Publishers that wait for room.
+    pub(crate) room: Crowd,
+    /// Those who wait for the end.
+    pub(crate) closing: Crowd,
+    pub(crate) registry: Registry,
+    /// How many futures wait for something that the Server must send.
+    waiting: usize,
+    pub(crate) phase: Phase,
+    /// How many publishes were not delivered when a drain ran out of time.
+    pub(crate) undelivered: usize,
+    pub(crate) ack_mode: AckMode,
+    pub(crate) status: broadcast::Sender<Status>,
+}
+
+impl Shared {
+    pub(crate) fn new(core: Core, ack_mode: AckMode) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                core,
+                driver: None,
+                driver_sleeps: false,
+                publishes: Completions::new(),
+                requests: Completions::new(),
+                room: Crowd::default(),
+                closing: Crowd::default(),
+                registry: Registry::default(),
+                waiting: 0,
+                phase: Phase::Open,
+                undelivered: 0,
+                ack_mode,
+                status: broadcast::channel(status::KEPT).0,
+            }),
+            handles: AtomicUsize::new(0),
+            start: Instant::now(),
+        }
+    }
+
+    /// A panic of another thread leaves nothing half done here: no callback runs under the lock.
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_epoch(self.start.elapsed())
+    }
+
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        // A deadline beyond what an `Instant` can hold is as good as a far one.
+        self.start.checked_add(time.since_epoch()).unwrap_or_else(|| self.start + FAR)
+    }
+
+    /// Wakes the driver if it sleeps and there is something for it to write.
+    #[inline]
+    pub(crate) fn unlock_and_wake(mut inner: MutexGuard<'_, Inner>) {
+        if inner.driver_sleeps && inner.core.has_output() {
+            inner.driver_sleeps = false;
+            let waker = inner.driver.clone();
+            drop(inner);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Has the driver look again, whatever it waits for.
+    pub(crate) fn wake_driver(inner: MutexGuard<'_, Inner>) {
+        let waker = inner.driver.clone();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn acknowledge(&self, token: AckToken) {
+        let mut inner = self.lock();
+        // One of an earlier connection is stale: the Server sends the message again.
+        let _ = inner.core.acknowledge(token);
+        Self::unlock_and_wake(inner);
+    }
+
+    pub(crate) fn handles(&self) -> usize {
+        self.handles.load(Ordering::Acquire)
+    }
+}
+
+const FAR: std::time::Duration = std::time::Duration::from_secs(86_400 * 365);
+
+impl Inner {
+    pub(crate) fn set_driver(&mut self, waker: &Waker) {
+        if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
+            self.driver = Some(waker.clone());
+        }
+    }
+
+    /// Whether a publisher should wait although the core would take its message.
+    #[inline]
+    pub(crate) fn is_busy(&self, qos: QoS) -> bool {
+        match qos {
+            QoS::AtMostOnce => self.core.output_len() >= ENOUGH_OUTPUT,
+            _ => self.core.queue_len() >= ENOUGH_QUEUED && self.core.state() == State::Connected,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        message: Message,
+    ) -> Result<Option<PublishToken>, mqtt_client::PublishError> {
+        self.core.publish(message)
+    }
+
+    /// A future begins to wait for the Server: from now on the driver reads even if a stream is full, or a task that
+    /// publishes and reads could wait for itself. True if the driver must be told.
+    pub(crate) fn begin_waiting(&mut self) -> bool {
+        self.waiting += 1;
+        self.waiting == 1 && self.registry.is_blocked()
+    }
+
+    pub(crate) fn end_waiting(&mut self) {
+        self.waiting -= 1;
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Whether publishers that wait for room should try again.
+    pub(crate) fn has_room(&self) -> bool {
+        self.phase != Phase::Open
+            || (self.core.output_len() < ENOUGH_OUTPUT / 2
+                && self.core.queue_len()
+                    <= (self.core.options().queue_len_limit() / 2).min(ENOUGH_QUEUED / 2))
+    }
+}
+
+/// A reference that keeps the client connected: in every `Client` and every `Subscription`.
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.handles.fetch_add(1, Ordering::AcqRel);
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Handle {
+    /// The last one tells the driver, which disconnects; nothing is spawned and nothing waits here.
+    fn drop(&mut self) {
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            Shared::wake_driver(self.shared.lock());
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("handles", &self.handles).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}

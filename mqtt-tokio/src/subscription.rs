@@ -1,0 +1,314 @@
+//! Subscriptions: asking for them, and the streams of their messages.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use mqtt_client::{QoS, RequestToken, SubackCode, TopicError, TopicFilter};
+
+use crate::error::SubscribeError;
+use crate::message::ReceivedMessage;
+use crate::registry::{Overflow, Queue};
+use crate::shared::{Answer, Handle, Inner, Phase, Shared};
+
+/// The default of [`Subscribe::buffer`].
+const BUFFER_LEN: usize = 1_000;
+
+/// The default of [`Subscribe::buffer_size`].
+const BUFFER_SIZE: usize = 16 * 1024 * 1024;
+
+/// A subscription that is being made: `.await` it to get the [`Subscription`], after the SUBACK.
+///
+/// Cancel-safe: if the future is dropped, the subscription is given up.
+#[must_use = "nothing is subscribed until this is awaited"]
+#[derive(Debug)]
+pub struct Subscribe<'c> {
+    handle: &'c Handle,
+    filters: Result<Vec<(TopicFilter, QoS)>, TopicError>,
+    buffer_len: usize,
+    buffer_size: usize,
+    overflow: Overflow,
+}
+
+impl<'c> Subscribe<'c> {
+    pub(crate) fn new(handle: &'c Handle, filters: Result<Vec<(TopicFilter, QoS)>, TopicError>) -> Self {
+        let overflow = Overflow::default();
+        Self { handle, filters, buffer_len: BUFFER_LEN, buffer_size: BUFFER_SIZE, overflow }
+    }
+
+    /// How many messages may wait in the buffer; default 1 000, at least 1. The reader takes them over in batches, so
+    /// up to twice as many can be in memory.
+    pub fn buffer(mut self, messages: usize) -> Self {
+        self.buffer_len = messages;
+        self
+    }
+
+    /// How many bytes of topics and payloads may wait in the buffer; default 16 MiB. The buffer is full when the limit
+    /// is reached, so the last message can go beyond it.
+    pub fn buffer_size(mut self, bytes: usize) -> Self {
+        self.buffer_size = bytes;
+        self
+    }
+
+    /// What happens when the buffer is full; default [`Overflow::Wait`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    async fn run(self) -> Result<Subscription, SubscribeError> {
+        let filters = self.filters?;
+        let queue = Arc::new(Queue::new(self.buffer_len, self.buffer_size, self.overflow));
+        // From here on, dropping the subscription cleans up, wherever this future is dropped.
+        let subscription = Subscription {
+            filters: filters.iter().map(|(filter, _)| filter.clone()).collect(),
+            handle: self.handle.clone(),
+            queue,
+            local: VecDeque::new(),
+        };
+        let request = {
+            let mut inner = self.handle.shared().lock();
+            if inner.phase != Phase::Open {
+                return Err(SubscribeError::Closed);
+            }
+            let mut asked = Vec::new();
+            for (filter, qos) in filters {
+                if inner.registry.add(&filter, qos, &subscription.queue) {
+                    asked.push((filter, qos));
+                }
+            }
+            if asked.is_empty() && !subscription.filters.is_empty() {
+                return Ok(subscription);
+            }
+            let token = inner.core.subscribe(asked.clone())?;
+            let slot = inner.requests.open(token.index());
+            Shared::unlock_and_wake(inner);
+            Request { handle: self.handle, asked, token, slot, waits: false, answered: false }
+        };
+        let codes = match request.await {
+            Answer::Subscribed(codes) => codes,
+            Answer::Failed(cause) => return Err(SubscribeError::Failed(cause)),
+            Answer::Unsubscribed => Vec::new(),
+        };
+        if codes.contains(&SubackCode::Failure) {
+            return Err(SubscribeError::Refused(codes));
+        }
+        Ok(subscription)
+    }
+}
+
+impl<'c> IntoFuture for Subscribe<'c> {
+    type Output = Result<Subscription, SubscribeError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'c>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// A request that waits for its answer.
+struct Request<'c> {
+    handle: &'c Handle,
+    /// The filters of a SUBSCRIBE, in its order.
+    asked: Vec<(TopicFilter, QoS)>,
+    token: RequestToken,
+    slot: u32,
+    waits: bool,
+    answered: bool,
+}
+
+impl Future for Request<'_> {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut inner = self.handle.shared().lock();
+        match inner.requests.poll(self.slot, cx) {
+            Poll::Ready(answer) => {
+                if let Answer::Subscribed(codes) = &answer {
+                    for ((filter, qos), code) in self.asked.iter().zip(codes) {
+                        inner.registry.answered(filter, *qos, *code != SubackCode::Failure);
+                    }
+                }
+                drop(inner);
+                self.answered = true;
+                Poll::Ready(answer)
+            }
+            Poll::Pending => {
+                let wake = !self.waits && inner.begin_waiting();
+                if wake {
+                    Shared::wake_driver(inner);
+                } else {
+                    drop(inner);
+                }
+                self.waits = true;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.handle.shared().lock();
+        if !self.answered {
+            inner.requests.abandon(self.slot, self.token.index());
+        }
+        if self.waits {
+            inner.end_waiting();
+        }
+    }
+}
+
+/// Ends the subscription of a filter, whoever made it.
+pub(crate) async fn unsubscribe(handle: &Handle, filter: TopicFilter) -> Result<(), SubscribeError> {
+    let request = {
+        let mut inner = handle.shared().lock();
+        if inner.phase != Phase::Open {
+            return Err(SubscribeError::Closed);
+        }
+        let token = inner.core.unsubscribe(vec![filter])?;
+        let slot = inner.requests.open(token.index());
+        Shared::unlock_and_wake(inner);
+        Request { handle, asked: Vec::new(), token, slot, waits: false, answered: false }
+    };
+    match request.await {
+        Answer::Failed(cause) => Err(SubscribeError::Failed(cause)),
+        Answer::Subscribed(_) | Answer::Unsubscribed => Ok(()),
+    }
+}
+
+/// The messages of one subscription: a [`Stream`] with a bounded buffer of its own.
+///
+/// Streams with the same Topic Filter share one SUBSCRIBE; when the last of them is dropped, the filter is
+/// unsubscribed. The stream goes on over reconnects and ends when the client is closed. It keeps the client connected.
+pub struct Subscription {
+    filters: Vec<TopicFilter>,
+    handle: Handle,
+    queue: Arc<Queue>,
+    /// Taken over from the queue, so that not every message costs a lock.
+    local: VecDeque<ReceivedMessage>,
+}
+
+impl Subscription {
+    /// The next message; `None` once the client is closed and all was taken. Cancel-safe: no message is lost when this
+    /// is dropped.
+    pub async fn next(&mut self) -> Option<ReceivedMessage> {
+        std::future::poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// The next message if there is one already.
+    pub fn try_next(&mut self) -> Option<ReceivedMessage> {
+        if self.local.is_empty() {
+            self.refill();
+        }
+        self.take_local()
+    }
+
+    /// The Topic Filters of this stream.
+    pub fn filters(&self) -> &[TopicFilter] {
+        &self.filters
+    }
+
+    /// How many messages were dropped since the start because the buffer was full.
+    pub fn dropped(&self) -> u64 {
+        self.queue.lock().dropped
+    }
+
+    /// Ends the subscription and waits for the UNSUBACK, if this was the last stream of a filter. To drop the stream
+    /// does the same without waiting.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Failed`] or [`SubscribeError::Closed`]: the client was closed before the answer came.
+    pub async fn unsubscribe(mut self) -> Result<(), SubscribeError> {
+        let filters = std::mem::take(&mut self.filters);
+        let orphans = {
+            let mut inner = self.handle.shared().lock();
+            inner.registry.remove(&filters, &self.queue);
+            std::mem::take(&mut inner.registry.orphans)
+        };
+        for filter in orphans {
+            unsubscribe(&self.handle, filter).await?;
+        }
+        Ok(())
+    }
+
+    fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<ReceivedMessage>> {
+        if self.local.is_empty() && !self.refill() {
+            let mut queue = self.queue.lock();
+            if queue.messages.is_empty() {
+                if queue.closed {
+                    return Poll::Ready(None);
+                }
+                if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    queue.waker = Some(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+            drop(queue);
+            self.refill();
+        }
+        Poll::Ready(self.take_local())
+    }
+
+    fn take_local(&mut self) -> Option<ReceivedMessage> {
+        let mut message = self.local.pop_front()?;
+        if let Some(ack) = message.ack.take_if(|ack| ack.on_taking) {
+            ack.give();
+        }
+        if self.local.is_empty() && self.local.capacity() > 64 {
+            self.local = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    /// Takes over what is in the buffer, and lets the driver read again if that was what stopped it.
+    fn refill(&mut self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.take_all(&mut self.local);
+        let was_blocked = std::mem::take(&mut queue.blocked);
+        drop(queue);
+        if was_blocked {
+            let mut inner = self.handle.shared().lock();
+            inner.registry.unblock();
+            Shared::wake_driver(inner);
+        }
+        !self.local.is_empty()
+    }
+}
+
+impl Stream for Subscription {
+    type Item = ReceivedMessage;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ReceivedMessage>> {
+        self.get_mut().poll_message(cx)
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("filters", &self.filters).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut inner = self.handle.shared().lock();
+        inner.registry.remove(&self.filters, &self.queue);
+        ask_for_orphans(&mut inner);
+        Shared::wake_driver(inner);
+    }
+}
+
+/// Unsubscribes what no stream wants any more; what cannot be asked for now stays for later.
+pub(crate) fn ask_for_orphans(inner: &mut Inner) {
+    while let Some(filter) = inner.registry.orphans.pop() {
+        if inner.phase == Phase::Open && inner.core.unsubscribe([filter.clone()]).is_err() {
+            inner.registry.orphans.push(filter);
+            return;
+        }
+    }
+}
