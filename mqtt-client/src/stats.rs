@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Stats {
+    /// Publishes with QoS 1 and 2 whose last acknowledgement came.
+    pub delivered: u64,
     /// PINGREQ packets sent.
     pub pingreqs: u64,
     /// Acknowledgements that nothing waited for. They end nothing; a PUBREC among them was answered with PUBREL and a

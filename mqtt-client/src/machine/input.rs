@@ -329,6 +329,7 @@ impl Core {
         self.leave_flight(place);
         self.session.ids.remove(id);
         let (token, _) = self.session.outgoing.resolve(place)?;
+        self.stats.delivered += 1;
         self.pump();
         Some(Event::Published { token, outcome: Outcome::Delivered })
     }
