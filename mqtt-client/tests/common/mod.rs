@@ -4,7 +4,7 @@
 //! `PUBLISH 1 q1 dup m1` is a PUBLISH with identifier 1, QoS 1, DUP and the payload `m1`.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
-pub mod text;
+pub(crate) mod text;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use mqtt_client::{
 };
 use mqtt_codec::{Decoded, Decoder, Direction};
 
-pub use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
+pub(crate) use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
 
 /// A client, the transport between, and the Server's half of the wire.
-pub struct Pair<P: Profile = PubSub> {
-    pub client: Client<P>,
-    pub now: Time,
+pub(crate) struct Pair<P: Profile = PubSub> {
+    pub(crate) client: Client<P>,
+    pub(crate) now: Time,
     version: ProtocolVersion,
     /// What the transport took and the peer has not decoded yet.
     wire: Vec<u8>,
@@ -34,41 +34,46 @@ pub struct Pair<P: Profile = PubSub> {
     /// The filters of each request, by its token.
     requests: HashMap<RequestToken, String>,
     /// For manual acknowledgement, in the order of receipt.
-    pub acks: Vec<AckToken>,
+    pub(crate) acks: Vec<AckToken>,
 }
 
 /// Options that keep the session; most tests are about that.
-pub fn kept() -> Options {
+pub(crate) fn kept() -> Options {
     Options::new("c").clean_session(false)
 }
 
-pub fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub fn topic(name: &str) -> TopicName {
+pub(crate) fn topic(name: &str) -> TopicName {
     TopicName::try_from(name).unwrap()
 }
 
-pub fn filter(name: &str) -> TopicFilter {
+pub(crate) fn filter(name: &str) -> TopicFilter {
     TopicFilter::try_from(name).unwrap()
 }
 
-pub fn message(payload: &str, qos: QoS) -> Message {
+pub(crate) fn message(payload: &str, qos: QoS) -> Message {
     Message::new(topic("t"), Bytes::copy_from_slice(payload.as_bytes())).qos(qos)
 }
 
 impl<P: Profile> Pair<P> {
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         Self::with_session(options, Session::new(), ProtocolVersion::V3_1_1)
     }
 
-    pub fn v3_1(options: Options) -> Self {
+    pub(crate) fn v3_1(options: Options) -> Self {
         let version = ProtocolVersion::V3_1;
         Self::with_session(options.version(version), Session::new(), version)
     }
 
-    pub fn with_session(options: Options, session: Session, version: ProtocolVersion) -> Self {
+    pub(crate) fn with_session(options: Options, session: Session, version: ProtocolVersion) -> Self {
+        let name = |message: &Message| String::from_utf8_lossy(&message.payload).into_owned();
+        let publishes = session
+            .pending_publishes()
+            .map(|(token, message)| (token, message.map_or("?".into(), name)))
+            .collect();
         Self {
             client: Client::with_session(options, session).unwrap(),
             now: Time::from_epoch(secs(1000)),
@@ -76,34 +81,26 @@ impl<P: Profile> Pair<P> {
             wire: Vec::new(),
             inbox: Vec::new(),
             events: Vec::new(),
-            publishes: HashMap::new(),
+            publishes,
             requests: HashMap::new(),
             acks: Vec::new(),
         }
     }
 
-    /// A new client with the session of this one, as after a restart of the program; the names of tokens are kept.
-    pub fn restart(self, options: Options, change: impl FnOnce(Session) -> Session) -> Self {
+    /// A new client with the session of this one, as after a restart of the program.
+    pub(crate) fn restart(self, options: Options, change: impl FnOnce(Session) -> Session) -> Self {
         let session = self.client.into_session();
-        let mut names: Vec<_> = self.publishes.into_values().collect();
-        names.sort();
-        let mut pair = Self::with_session(options, change(session), self.version);
-        for (token, message) in pair.client.session().pending_publishes() {
-            let name =
-                message.map_or("?".into(), |message| String::from_utf8(message.payload.to_vec()).unwrap());
-            pair.publishes.insert(token, name);
-        }
-        pair
+        Self::with_session(options, change(session), self.version)
     }
 
     /// Connects, up to the CONNACK.
-    pub fn open(&mut self, session_present: bool) {
+    pub(crate) fn open(&mut self, session_present: bool) {
         self.dial();
         self.accept(session_present);
     }
 
     /// Calls `connect` and lets the peer take all there is, the CONNECT first.
-    pub fn dial(&mut self) -> Vec<String> {
+    pub(crate) fn dial(&mut self) -> Vec<String> {
         self.client.connect(self.now).unwrap();
         // Another transport.
         self.wire.clear();
@@ -114,7 +111,7 @@ impl<P: Profile> Pair<P> {
         sent
     }
 
-    pub fn accept(&mut self, session_present: bool) {
+    pub(crate) fn accept(&mut self, session_present: bool) {
         self.feed(&[]).unwrap();
         let earlier = self.events.len();
         self.peer(if session_present { "CONNACK present" } else { "CONNACK 0" });
@@ -125,7 +122,7 @@ impl<P: Profile> Pair<P> {
     }
 
     /// The transport takes at most `max` bytes; how many it took.
-    pub fn take(&mut self, max: usize) -> usize {
+    pub(crate) fn take(&mut self, max: usize) -> usize {
         let mut output = self.client.poll_output(self.now);
         let mut left = max;
         while left > 0 && output.has_remaining() {
@@ -139,13 +136,13 @@ impl<P: Profile> Pair<P> {
     }
 
     /// The transport takes everything; what the peer decodes of it.
-    pub fn sent(&mut self) -> Vec<String> {
+    pub(crate) fn sent(&mut self) -> Vec<String> {
         self.take(usize::MAX);
         self.received()
     }
 
     /// What the peer can decode of what the transport took so far.
-    pub fn received(&mut self) -> Vec<String> {
+    pub(crate) fn received(&mut self) -> Vec<String> {
         let decoder = Decoder::new(self.version, Direction::ToServer);
         let mut packets = Vec::new();
         let mut at = 0;
@@ -159,13 +156,13 @@ impl<P: Profile> Pair<P> {
 
     /// Asserts that exactly these packets go out, in this order.
     #[track_caller]
-    pub fn expect<const N: usize>(&mut self, packets: [&str; N]) {
+    pub(crate) fn expect<const N: usize>(&mut self, packets: [&str; N]) {
         assert_eq!(self.sent(), packets);
     }
 
     /// The peer sends a packet; its events are kept for [`expect_events`](Self::expect_events).
     #[track_caller]
-    pub fn peer(&mut self, packet: &str) {
+    pub(crate) fn peer(&mut self, packet: &str) {
         if let Err(error) = self.peer_result(packet) {
             panic!("{packet}: {error}");
         }
@@ -173,19 +170,19 @@ impl<P: Profile> Pair<P> {
 
     /// The peer sends a packet that ends the connection.
     #[track_caller]
-    pub fn peer_error(&mut self, packet: &str) -> ConnectionError {
+    pub(crate) fn peer_error(&mut self, packet: &str) -> ConnectionError {
         let error = self.peer_result(packet).expect_err(packet);
         assert_eq!(self.client.state(), State::Disconnected);
         error
     }
 
-    pub fn peer_result(&mut self, packet: &str) -> Result<(), ConnectionError> {
+    pub(crate) fn peer_result(&mut self, packet: &str) -> Result<(), ConnectionError> {
         let bytes = text::encode(packet, self.version);
         self.feed(&bytes)
     }
 
     /// The peer sends bytes.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         self.inbox.extend_from_slice(bytes);
         let inbox = std::mem::take(&mut self.inbox);
         let mut input = &inbox[..];
@@ -209,33 +206,33 @@ impl<P: Profile> Pair<P> {
     }
 
     /// The events since the last call.
-    pub fn events(&mut self) -> Vec<String> {
+    pub(crate) fn events(&mut self) -> Vec<String> {
         self.feed(&[]).unwrap();
         std::mem::take(&mut self.events)
     }
 
     /// Asserts that exactly these events came, in this order.
     #[track_caller]
-    pub fn expect_events<const N: usize>(&mut self, events: [&str; N]) {
+    pub(crate) fn expect_events<const N: usize>(&mut self, events: [&str; N]) {
         assert_eq!(self.events(), events);
     }
 
     /// The transport breaks.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.client.handle_close();
         self.wire.clear();
         self.inbox.clear();
     }
 
-    pub fn advance(&mut self, time: Duration) {
+    pub(crate) fn advance(&mut self, time: Duration) {
         self.now = self.now + time;
     }
 
-    pub fn timeout(&mut self) -> Result<(), ConnectionError> {
+    pub(crate) fn timeout(&mut self) -> Result<(), ConnectionError> {
         self.client.handle_timeout(self.now)
     }
 
-    pub fn due_in(&self) -> Option<Duration> {
+    pub(crate) fn due_in(&self) -> Option<Duration> {
         self.client.poll_timeout().map(|due| due - self.now)
     }
 
@@ -298,7 +295,11 @@ fn short(cause: Cause) -> &'static str {
 
 impl<P: CanPublish> Pair<P> {
     /// Publishes `payload` to the topic `t`.
-    pub fn try_publish(&mut self, payload: &str, qos: QoS) -> Result<Option<PublishToken>, PublishError> {
+    pub(crate) fn try_publish(
+        &mut self,
+        payload: &str,
+        qos: QoS,
+    ) -> Result<Option<PublishToken>, PublishError> {
         let token = self.client.publish(message(payload, qos))?;
         if let Some(token) = token {
             let before = self.publishes.insert(token, payload.into());
@@ -308,25 +309,25 @@ impl<P: CanPublish> Pair<P> {
     }
 
     #[track_caller]
-    pub fn publish(&mut self, payload: &str, qos: QoS) -> Option<PublishToken> {
+    pub(crate) fn publish(&mut self, payload: &str, qos: QoS) -> Option<PublishToken> {
         self.try_publish(payload, qos).unwrap()
     }
 }
 
 impl<P: CanSubscribe> Pair<P> {
-    pub fn try_subscribe(&mut self, name: &str, qos: QoS) -> Result<RequestToken, RequestError> {
+    pub(crate) fn try_subscribe(&mut self, name: &str, qos: QoS) -> Result<RequestToken, RequestError> {
         let token = self.client.subscribe([(filter(name), qos)])?;
         assert_eq!(self.requests.insert(token, name.into()), None, "a token twice");
         Ok(token)
     }
 
     #[track_caller]
-    pub fn subscribe(&mut self, name: &str, qos: QoS) -> RequestToken {
+    pub(crate) fn subscribe(&mut self, name: &str, qos: QoS) -> RequestToken {
         self.try_subscribe(name, qos).unwrap()
     }
 
     #[track_caller]
-    pub fn unsubscribe(&mut self, name: &str) -> RequestToken {
+    pub(crate) fn unsubscribe(&mut self, name: &str) -> RequestToken {
         let token = self.client.unsubscribe([filter(name)]).unwrap();
         assert_eq!(self.requests.insert(token, name.into()), None, "a token twice");
         token

@@ -18,7 +18,7 @@ use mqtt_codec::{
 
 use super::filter;
 
-pub fn packet(packet: &Packet<'_>) -> String {
+pub(crate) fn packet(packet: &Packet<'_>) -> String {
     let name = packet.packet_type();
     let flag = |set: bool, text: &'static str| if set { text } else { "" };
     match packet {
@@ -70,7 +70,7 @@ fn publish<'a>(words: &[&'a str]) -> Packet<'a> {
     })
 }
 
-pub fn encode(text: &str, version: ProtocolVersion) -> Vec<u8> {
+pub(crate) fn encode(text: &str, version: ProtocolVersion) -> Vec<u8> {
     let mut words: Vec<_> = text.split(' ').collect();
     let name = words.remove(0);
     let id = words.first().and_then(|word| word.parse().ok()).and_then(PacketId::new);
