@@ -599,3 +599,28 @@ fn nothing_depends_on_how_input_is_cut() {
         pair.expect_events(expected_events);
     }
 }
+
+/// `NotSent` means that no byte was ever taken, in this Session or in one that the Server has lost.
+#[test]
+fn not_sent_is_never_said_of_what_was_sent_once() {
+    for restart in [false, true] {
+        let options = kept().max_in_flight(1);
+        let mut pair: Pair = Pair::new(options.clone());
+        pair.open(false);
+        pair.publish("a", Q1);
+        pair.publish("b", Q1);
+        pair.sent();
+        pair.cut();
+        pair.dial();
+        pair.accept(false);
+        // `a` is to be published again, as new; no byte of that is taken.
+        pair.cut();
+        pair.open(false);
+        pair.cut();
+        if restart {
+            pair = pair.restart(options, |session| Session::from_bytes(&session.to_bytes()).unwrap());
+        }
+        pair.client.discard_session();
+        pair.expect_events(["a ambiguous, discarded", "b not sent, discarded"]);
+    }
+}

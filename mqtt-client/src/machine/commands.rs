@@ -11,7 +11,6 @@ use crate::error::{AcknowledgeError, PingError, PublishError, RequestError};
 use crate::event::{Cause, Event, Outcome};
 use crate::message::{AckToken, Message, PublishToken, RequestToken};
 use crate::options::AckMode;
-use crate::session::outgoing::Stage;
 use crate::session::requests::Kind;
 use crate::session::slab::NIL;
 use crate::state::Link;
@@ -126,7 +125,7 @@ impl Core {
         let session = &mut self.session;
         loop {
             let Some((place, entry)) = session.outgoing.iter().next() else { break };
-            let seen = entry.dup || entry.stage == Stage::AwaitingPubcomp;
+            let seen = entry.may_have_arrived();
             if let Some(id) = entry.id {
                 session.ids.remove(id);
             }

@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) id: Option<PacketId>,
     /// Whether a transport took a byte of what is due to be sent (PUBLISH or PUBREL) on an earlier connection.
     pub(crate) dup: bool,
+    /// Whether an earlier attempt to publish it, in a Session that the Server has lost, may have reached the Server.
+    pub(crate) attempted: bool,
     /// The offset in the present connection's stream at which it starts, or [`UNSENT`].
     sent_at: u64,
     /// Dropped once the Server has taken the message over, unless the policy wants it for publishing it again.
@@ -45,6 +47,11 @@ impl Entry {
     #[inline]
     pub(crate) const fn is_sent(&self) -> bool {
         self.sent_at != UNSENT
+    }
+
+    /// Whether the Server may have it; exact between connections.
+    pub(crate) fn may_have_arrived(&self) -> bool {
+        self.dup || self.attempted || self.stage == Stage::AwaitingPubcomp
     }
 
     /// How it is to be delivered, with DUP as the earlier connections have it.
@@ -142,6 +149,7 @@ impl Outgoing {
             stage,
             id: None,
             dup: false,
+            attempted: false,
             sent_at: UNSENT,
             message: Some(message),
         })
@@ -306,7 +314,7 @@ impl Outgoing {
         }
         let size = entry.message.as_ref().map_or(0, |message| message.encoded_len().unwrap_or(0));
         if !again(entry) {
-            let seen = entry.dup || entry.stage == Stage::AwaitingPubcomp;
+            let seen = entry.may_have_arrived();
             if let Some((token, _)) = self.resolve(place) {
                 give_up(token, seen);
             }
@@ -317,6 +325,7 @@ impl Outgoing {
             _ => self.sent.unlink(&mut self.slab, place),
         }
         if let Some(entry) = self.slab.get_mut(place) {
+            entry.attempted = entry.may_have_arrived();
             entry.stage = Stage::Queued;
             entry.id = None;
             entry.dup = false;
@@ -340,12 +349,12 @@ impl Outgoing {
         })
     }
 
-    /// Puts back an entry from a stored Session.
+    /// Puts back an entry from a stored Session, with `dup` and `attempted`.
     pub(crate) fn restore(
         &mut self,
         stage: Stage,
         id: Option<PacketId>,
-        dup: bool,
+        (dup, attempted): (bool, bool),
         message: Option<Message>,
     ) -> u32 {
         self.generation = self.generation.wrapping_add(1);
@@ -357,6 +366,7 @@ impl Outgoing {
             stage,
             id,
             dup,
+            attempted,
             sent_at: UNSENT,
             message,
         };

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! session       = "MQS" format:u8 next_id:u16 publishes received requests subscriptions
-//! publishes     = count:u32 { tag:u8 [id:u16] [topic payload] }      tag: stage, DUP, message present, RETAIN, QoS
+//! publishes     = count:u32 { tag:u8 [id:u16] [topic payload] }      tag: stage, DUP, message present,
+//!                                                                    RETAIN, QoS, attempted before
 //! received      = count:u32 { id:u16 }
 //! requests      = count:u32 { tag:u8 [id:u16] count:u32 { filter qos:u8 } }   tag: kind, DUP, id present
 //! subscriptions = count:u32 { filter qos:u8 }
@@ -27,6 +28,7 @@ const FORMAT: u8 = 1;
 const DUP: u8 = 1 << 2;
 const PRESENT: u8 = 1 << 3;
 const RETAIN: u8 = 1 << 4;
+const ATTEMPTED: u8 = 1 << 7;
 
 pub(super) fn encode(session: &Session) -> Vec<u8> {
     let mut out = Vec::new();
@@ -79,6 +81,9 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
     };
     // While a connection lasts, nobody knows what its transport will have taken: what is sent may be DUP.
     let mut tag = stage | if entry.dup || entry.is_sent() { DUP } else { 0 };
+    if entry.attempted {
+        tag |= ATTEMPTED;
+    }
     if let Some(message) = &entry.message {
         tag |= PRESENT | if message.retain { RETAIN } else { 0 } | (message.qos as u8) << 5;
     }
@@ -157,7 +162,7 @@ fn decode_entry(input: &mut Input<'_>, session: &mut Session) -> Result<(), Erro
     };
     let id = if stage == Stage::Queued { None } else { Some(input.id()?) };
     let message = if tag & PRESENT == 0 {
-        if tag & !(3 | DUP) != 0 {
+        if tag & !(3 | DUP | ATTEMPTED) != 0 {
             return Err(Error::Corrupt);
         }
         None
@@ -166,7 +171,7 @@ fn decode_entry(input: &mut Input<'_>, session: &mut Session) -> Result<(), Erro
             TopicName::try_from(Bytes::copy_from_slice(input.short()?)).map_err(|_| Error::Corrupt)?;
         let len = input.u32()? as usize;
         let payload = Bytes::copy_from_slice(input.take(len)?);
-        let qos = QoS::try_from(tag >> 5).map_err(|_| Error::Corrupt)?;
+        let qos = QoS::try_from(tag >> 5 & 3).map_err(|_| Error::Corrupt)?;
         Some(Message { topic, payload, qos, retain: tag & RETAIN != 0 })
     };
     let possible = match (stage, message.as_ref().map(|message| message.qos)) {
@@ -179,7 +184,7 @@ fn decode_entry(input: &mut Input<'_>, session: &mut Session) -> Result<(), Erro
     if !possible || message.as_ref().is_some_and(|message| message.encoded_len().is_err()) {
         return Err(Error::Corrupt);
     }
-    let place = session.outgoing.restore(stage, id, tag & DUP != 0, message);
+    let place = session.outgoing.restore(stage, id, (tag & DUP != 0, tag & ATTEMPTED != 0), message);
     match id {
         Some(id) if !session.ids.insert(id, Owner::Publish(place)) => Err(Error::Corrupt),
         _ => Ok(()),

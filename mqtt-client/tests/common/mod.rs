@@ -17,7 +17,9 @@ use mqtt_client::{
 };
 use mqtt_codec::{Decoded, Decoder, Direction};
 
-pub(crate) use QoS::{AtLeastOnce as Q1, AtMostOnce as Q0, ExactlyOnce as Q2};
+pub(crate) const Q0: QoS = QoS::AtMostOnce;
+pub(crate) const Q1: QoS = QoS::AtLeastOnce;
+pub(crate) const Q2: QoS = QoS::ExactlyOnce;
 
 /// A client, the transport between, and the Server's half of the wire.
 pub(crate) struct Pair<P: Profile = PubSub> {
