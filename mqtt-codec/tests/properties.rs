@@ -145,6 +145,9 @@ proptest! {
             prop_assert_eq!(decoded, Ok(Decoded::Packet(lent, frame.len())));
             let Ok(Decoded::Packet(decoded, _)) = decoded else { unreachable!() };
             prop_assert_eq!(&OwnedPacket::from_slice_of(&frame, decoded), &packet);
+            let followed = frame.repeat(3);
+            let decoded = Decoder::new(version, direction).decode(&followed);
+            prop_assert_eq!(decoded, Ok(Decoded::Packet(lent, frame.len())));
         }
         prop_assert!(accepted > 0);
     }
