@@ -149,8 +149,9 @@ fn publish_follows_the_policy_when_the_session_was_lost() {
                     let expected = match (cut, qos, policy) {
                         (Done, ..) => "",
                         // No byte of it was sent: it is as good as new.
-                        (NothingTaken, ..) | (_, _, SessionLoss::RepublishAll) => AGAIN,
-                        (_, Q1, SessionLoss::RepublishQos1) => AGAIN,
+                        (NothingTaken, ..)
+                        | (_, _, SessionLoss::RepublishAll)
+                        | (_, Q1, SessionLoss::RepublishQos1) => AGAIN,
                         _ => AMBIGUOUS,
                     };
                     let options = kept().clean_session(clean).session_loss(policy);
