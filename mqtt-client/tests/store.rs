@@ -71,15 +71,18 @@ fn round_trip() {
     );
 }
 
-/// What was under way for the core's own sake is made anew from the subscriptions.
+/// Subscriptions that are under way once more after a loss of the Session are asked for again, whether the Server then
+/// has its new Session or lost that too.
 #[test]
 fn resubscribing_survives_a_restart() {
-    let mut pair = full();
-    pair.open(false);
-    pair.take(1);
-    let mut pair = pair.restart(kept(), |session| Session::from_bytes(&session.to_bytes()).unwrap());
-    pair.open(false);
-    assert!(pair.sent().iter().any(|packet| packet.ends_with("granted/+:1 other/#:0")));
+    for present in [true, false] {
+        let mut pair = full();
+        pair.open(false);
+        let mut pair = pair.restart(kept(), |session| Session::from_bytes(&session.to_bytes()).unwrap());
+        pair.open(present);
+        let again = pair.sent().into_iter().filter(|packet| packet.ends_with("granted/+:1 other/#:0"));
+        assert_eq!(again.count(), 1, "{present}");
+    }
 }
 
 #[test]

@@ -43,11 +43,8 @@ pub(super) fn encode(session: &Session) -> Vec<u8> {
     for id in session.received.iter() {
         out.extend_from_slice(&id.get().to_be_bytes());
     }
-    // What the core itself asks for again is made anew from the subscriptions.
-    let kept =
-        || session.requests.iter().filter(|(_, request)| !matches!(request.kind, Kind::Resubscribe(_)));
-    count(&mut out, kept().count());
-    for (_, request) in kept() {
+    count(&mut out, session.requests.len());
+    for (_, request) in session.requests.iter() {
         encode_request(&mut out, request);
     }
     count(&mut out, session.subscriptions.len());
@@ -101,7 +98,11 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
 fn encode_request(out: &mut Vec<u8>, request: &Request) {
     let dup = if request.dup || request.is_sent() { DUP } else { 0 };
     let present = if request.id.is_some() { PRESENT } else { 0 };
-    let kind = u8::from(matches!(request.kind, Kind::Unsubscribe(_)));
+    let kind = match request.kind {
+        Kind::Subscribe(_) => 0,
+        Kind::Unsubscribe(_) => 1,
+        Kind::Resubscribe(_) => 2,
+    };
     out.push(kind | dup | present);
     if let Some(id) = request.id {
         out.extend_from_slice(&id.get().to_be_bytes());
@@ -193,7 +194,7 @@ fn decode_entry(input: &mut Input<'_>, session: &mut Session) -> Result<(), Erro
 
 fn decode_request(input: &mut Input<'_>, session: &mut Session) -> Result<(), Error> {
     let tag = input.u8()?;
-    if tag & !(1 | DUP | PRESENT) != 0 {
+    if tag & !(3 | DUP | PRESENT) != 0 {
         return Err(Error::Corrupt);
     }
     let id = if tag & PRESENT == 0 { None } else { Some(input.id()?) };
@@ -204,10 +205,11 @@ fn decode_request(input: &mut Input<'_>, session: &mut Session) -> Result<(), Er
     if filters.is_empty() {
         return Err(Error::Corrupt);
     }
-    let kind = if tag & 1 == 0 {
-        Kind::Subscribe(filters)
-    } else {
-        Kind::Unsubscribe(filters.into_iter().map(|(filter, _)| filter).collect())
+    let kind = match tag & 3 {
+        0 => Kind::Subscribe(filters),
+        1 => Kind::Unsubscribe(filters.into_iter().map(|(filter, _)| filter).collect()),
+        2 => Kind::Resubscribe(filters),
+        _ => return Err(Error::Corrupt),
     };
     let (place, _) = session.requests.restore(kind, id, tag & DUP != 0);
     match id {
