@@ -54,7 +54,7 @@ fn receiving_allocates_nothing() {
     for (packet, answer) in [("PUBLISH - q0 payload", 0), ("PUBLISH 9 q1 payload", 4)] {
         let bytes = encoded(packet);
         let mut client = connected(kept());
-        let mut round = |client: &mut Client<PubSub>| {
+        let round = |client: &mut Client<PubSub>| {
             assert_eq!(feed(client, &bytes), 1);
             assert_eq!(take_all(client), answer);
         };
@@ -68,7 +68,7 @@ fn receiving_allocates_nothing() {
 fn receiving_qos2_allocates_nothing() {
     let (publish, release) = (encoded("PUBLISH 9 q2 payload"), encoded("PUBREL 9"));
     let mut client = connected(kept());
-    let mut round = |client: &mut Client<PubSub>| {
+    let round = |client: &mut Client<PubSub>| {
         assert_eq!(feed(client, &publish) + feed(client, &release), 1);
         assert_eq!(take_all(client), 8);
     };
@@ -81,7 +81,7 @@ fn receiving_qos2_allocates_nothing() {
 fn receiving_in_batches_allocates_nothing() {
     let batch = encoded("PUBLISH 9 q1 payload").repeat(100);
     let mut client = connected(kept());
-    let mut round = |client: &mut Client<PubSub>| {
+    let round = |client: &mut Client<PubSub>| {
         assert_eq!(feed(client, &batch), 100);
         assert_eq!(take_all(client), 400);
     };

@@ -54,6 +54,8 @@ impl Checks {
     pub(crate) fn connected(&mut self, session_present: bool) {
         if session_present {
             self.to_resume = self.released.clone();
+            // With MQTT 3.1 the client subscribes again, and drops what it had begun of that.
+            self.owners.retain(|_, owner| !owner.starts_with("SUBSCRIBE"));
             return;
         }
         let connection = self.connection;
@@ -89,11 +91,9 @@ impl Checks {
                 self.to_resume.retain(|other| *other != id);
                 self.records.retain(|_, record| record.id != id);
             }
-            "PUBREC" if self.owners.contains_key(&id) => {
-                if !self.released.contains(&id) {
-                    self.released.push(id);
-                    self.flying.remove(&id);
-                }
+            "PUBREC" if self.owners.contains_key(&id) && !self.released.contains(&id) => {
+                self.released.push(id);
+                self.flying.remove(&id);
             }
             "SUBACK" | "UNSUBACK" => {
                 self.owners.remove(&id);
@@ -138,7 +138,8 @@ impl Checks {
                 }
             }
             "SUBSCRIBE" | "UNSUBSCRIBE" if complete => {
-                self.own(id, format!("{} {:?}", words[0], &words[2..]))
+                let filters: Vec<_> = words[2..].iter().filter(|word| **word != "dup").collect();
+                self.own(id, format!("{} {filters:?}", words[0]));
             }
             "DISCONNECT" if complete => self.disconnected = true,
             _ => {}

@@ -10,7 +10,7 @@ mod checks;
 mod run;
 mod server;
 
-use mqtt_client::{AckMode, Options, QoS, SessionLoss};
+use mqtt_client::{AckMode, Options, ProtocolVersion, QoS, SessionLoss};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -55,6 +55,8 @@ enum Step {
 struct Settings {
     window: u32,
     clean: bool,
+    /// MQTT 3.1. Its Server does not tell whether it kept the Session; here it always does.
+    old: bool,
     policy: SessionLoss,
     pipeline: bool,
     manual: bool,
@@ -64,10 +66,15 @@ struct Settings {
 }
 
 impl Settings {
+    fn version(&self) -> ProtocolVersion {
+        if self.old { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 }
+    }
+
     fn options(&self) -> Options {
         Options::new("c")
             .max_in_flight(self.window)
             .clean_session(self.clean)
+            .version(self.version())
             .session_loss(self.policy)
             .pipeline(self.pipeline)
             .ack_mode(if self.manual { AckMode::Manual } else { AckMode::Automatic })
@@ -112,10 +119,11 @@ fn settings() -> impl Strategy<Value = Settings> {
         Just(SessionLoss::RepublishAll)
     ];
     let switch = prop::bool::weighted(0.3);
-    (1_u32..6, switch, policy, switch, switch, switch, 1_usize..9).prop_map(
-        |(window, clean, policy, pipeline, manual, queue_qos0, chunk)| Settings {
+    (1_u32..6, switch, switch, policy, switch, switch, switch, 1_usize..9).prop_map(
+        |(window, clean, old, policy, pipeline, manual, queue_qos0, chunk)| Settings {
             window,
             clean,
+            old,
             policy,
             pipeline,
             manual,

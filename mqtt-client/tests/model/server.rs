@@ -71,7 +71,10 @@ impl Server {
     /// Takes a packet of the client. `taken_over` says whether the application has taken a message, so that it may be
     /// acknowledged.
     pub(crate) fn receive(&mut self, packet: &str, taken_over: impl Fn(&str) -> bool) {
-        let words: Vec<&str> = packet.split(' ').collect();
+        let mut words: Vec<&str> = packet.split(' ').collect();
+        if words[0].ends_with("SUBSCRIBE") {
+            words.retain(|word| *word != "dup");
+        }
         let id: u16 = words.get(1).and_then(|id| id.parse().ok()).unwrap_or(0);
         match words[0] {
             "CONNECT" => {
