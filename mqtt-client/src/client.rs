@@ -75,7 +75,8 @@ impl<P: Profile> Client<P> {
     }
 
     /// Gives up the Session: every publish and request that is not resolved is reported as `NotSent`, `Ambiguous` or
-    /// failed, the subscriptions are forgotten. Ends the connection without a DISCONNECT if there is one.
+    /// failed, the subscriptions are forgotten. Ends the connection without a DISCONNECT if there is one, and drops what
+    /// a [`disconnect`](Self::disconnect) left unwritten: close the transport, or write that first.
     pub fn discard_session(&mut self) {
         self.core.discard_session();
     }
