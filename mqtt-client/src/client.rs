@@ -89,8 +89,8 @@ impl<P: Profile> Client<P> {
         self.core.ping(now)
     }
 
-    /// Acknowledges a message that was received with [`AckMode::Manual`](crate::AckMode::Manual). Calls may come in
-    /// any order; the packets leave in the order of receipt [MQTT-4.6.0-2][MQTT-4.6.0-3].
+    /// Acknowledges a message that was received with [`AckMode::Manual`](crate::AckMode). Calls may come in
+    /// any order; the packets leave in the order of receipt [MQTT-4.6.0-2] [MQTT-4.6.0-3].
     ///
     /// # Errors
     /// [`AcknowledgeError::Stale`]: it came on an earlier connection, or is acknowledged already. Nothing is sent, and

@@ -364,7 +364,7 @@ pub enum AckMode {
     #[default]
     Automatic,
     /// The application, with [`acknowledge`](crate::Client::acknowledge). Acknowledgements may come in any order and
-    /// are sent in the order of receipt [MQTT-4.6.0-2][MQTT-4.6.0-3].
+    /// are sent in the order of receipt [MQTT-4.6.0-2] [MQTT-4.6.0-3].
     Manual,
 }
 

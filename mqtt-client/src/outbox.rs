@@ -233,7 +233,7 @@ impl Backlog {
 }
 
 /// The bytes that the core has for the transport, as a [`Buf`]: write [`chunk`](Buf::chunk) (or
-/// [`chunks_vectored`](Buf::chunks_vectored)) and [`advance`](Buf::advance) by what the transport took, no more and no
+/// `chunks_vectored`, with the feature `std`) and [`advance`](Buf::advance) by what the transport took, no more and no
 /// less. Bytes leave the core only so; what was not taken is still there at the next call.
 ///
 /// `advance` beyond [`remaining`](Buf::remaining) is the same as advancing by all that remains; it does not panic.
