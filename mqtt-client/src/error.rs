@@ -100,8 +100,8 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum PublishError {
     /// [`Options::max_queue_len`](crate::Options::max_queue_len) or
-    /// [`Options::max_queue_size`](crate::Options::max_queue_size) is reached. Try again when output was taken or an
-    /// acknowledgement arrived.
+    /// [`Options::max_queue_size`](crate::Options::max_queue_size) is reached, or more events than the queues can cause
+    /// wait to be fetched. Try again when output was taken, an acknowledgement arrived or events were fetched.
     #[error("the queue is full")]
     QueueFull(Message),
     /// A QoS 0 message while Disconnected, and [`Options::queue_qos0`](crate::Options::queue_qos0) is off.
@@ -141,7 +141,8 @@ pub enum RequestError {
     /// The packet would be larger than the protocol allows.
     #[error("the packet would be larger than the protocol allows")]
     TooLarge,
-    /// [`Options::max_requests`](crate::Options::max_requests) are waiting for their answer.
+    /// [`Options::max_requests`](crate::Options::max_requests) are waiting for their answer, or too many events wait to be
+    /// fetched.
     #[error("too many requests are waiting for their answer")]
     TooManyRequests,
 }
