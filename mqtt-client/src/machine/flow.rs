@@ -182,11 +182,9 @@ impl Sender<'_> {
         }
     }
 
+    /// Behind the PUBRELs: as long as one of those is held back, the window is full.
     fn resend_publishes(&mut self) {
-        while self.flow.released == NIL
-            && self.flow.in_flight < self.window
-            && !self.outbox.is_full_of_publishes()
-        {
+        while self.flow.in_flight < self.window && !self.outbox.is_full_of_publishes() {
             let place = self.flow.sent;
             let Some(entry) = self.session.outgoing.get(place) else { return };
             if let Some(message) = entry.message.as_ref().filter(|_| !entry.is_sent()) {

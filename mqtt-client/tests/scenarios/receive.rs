@@ -177,3 +177,21 @@ fn publisher_acknowledges_what_it_never_asked_for() {
     pair.expect(["PUBACK 1", "PUBREC 2", "PUBCOMP 2"]);
     pair.expect_events(["message q1 a", "message q2 b"]);
 }
+
+/// A QoS 2 message comes again on the same connection, before and after the application took it.
+#[test]
+fn qos2_duplicate_while_it_waits_for_the_application() {
+    let mut pair: Pair = Pair::new(kept().ack_mode(AckMode::Manual));
+    pair.open(false);
+    pair.peer("PUBLISH 2 q2 m");
+    pair.peer("PUBLISH 2 q2 dup m");
+    pair.expect_events(["message q2 m"]);
+    pair.expect([]);
+    pair.client.acknowledge(pair.acks[0]).unwrap();
+    pair.expect(["PUBREC 2"]);
+    pair.peer("PUBLISH 2 q2 dup m");
+    pair.expect(["PUBREC 2"]);
+    pair.expect_events([]);
+    assert_eq!(pair.acks.len(), 1);
+    assert_eq!(pair.client.stats().duplicates, 2);
+}
