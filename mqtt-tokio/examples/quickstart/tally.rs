@@ -61,14 +61,14 @@ impl Tally {
             println!("  QoS {}       {sent:6}   {arrived:7}   {lost:4}   {doubled:7}", qos as u8);
             bad += lost + doubled;
         }
-        println!(
-            "\n{}",
-            if bad == 0 {
-                "Nothing was lost, nothing was doubled."
-            } else {
-                "Not every message arrived once."
-            }
-        );
+        if bad == 0 {
+            println!("\nNothing was lost, nothing was doubled.");
+        } else {
+            println!(
+                "\nNot every message arrived once. A broker that is killed forgets what it has acknowledged but not"
+            );
+            println!("stored: stop it with SIGTERM, and switch its persistence on, to see it remember.");
+        }
     }
 
     /// Whether nothing was lost or doubled; unless all was calm, what QoS 0 loses and QoS 1 doubles does not count.
