@@ -1,0 +1,369 @@
+//! Input: two bytes of settings, and then what happens, one step after the other: a byte for the step, and bytes for
+//! what it needs. The steps are the commands of the application, the transport that takes output, time, and a Server
+//! that answers as it should, sends packets as it likes, or sends any bytes.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use mqtt_client::{
+    AckMode, AckToken, Client, Event, Message, Options, PubSub, PublishToken, QoS, RequestError,
+    RequestToken, Session, SessionLoss, State, Time, TopicFilter, TopicName,
+};
+use mqtt_codec::{
+    Connack, ConnectReturnCode, Decoded, Decoder, Delivery, Direction, Packet, PacketId, ProtocolVersion,
+    Publish, Suback, SubackCode, SubackCodes, TopicNameRef,
+};
+
+use super::input::Input;
+
+const MAX_QUEUE: usize = 8;
+const TOPICS: [&str; 3] = ["a", "a/b", "$x/ä"];
+const FILTERS: [&str; 4] = ["a", "a/#", "+/b", "#"];
+
+pub(crate) fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let mut world = World::new(&mut input);
+    while !input.is_empty() {
+        world.step(&mut input);
+        world.check();
+    }
+    world.end();
+}
+
+struct World {
+    client: Client<PubSub>,
+    options: Options,
+    version: ProtocolVersion,
+    window: usize,
+    now: Time,
+    /// Taken from the client, not decoded yet.
+    wire: Vec<u8>,
+    /// How many packets the client sent on this connection, and whether one was DISCONNECT.
+    sent: usize,
+    said_goodbye: bool,
+    /// What a good Server would answer.
+    answers: VecDeque<BytesMut>,
+    /// Sent by the Server, not used by the client yet.
+    inbox: Vec<u8>,
+    publishes: HashSet<PublishToken>,
+    requests: HashSet<RequestToken>,
+    /// A stored Session has requests whose tokens nobody knows.
+    has_unknown_requests: bool,
+    acks: Vec<AckToken>,
+}
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Self {
+        let (first, second) = (input.byte(), input.byte());
+        let bit = |bit: u8| first >> bit & 1 == 1;
+        let version = if bit(0) { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 };
+        let window = usize::from(second & 3) + 1;
+        let options = Options::new("c")
+            .version(version)
+            .clean_session(bit(1))
+            .ack_mode(if bit(2) { AckMode::Manual } else { AckMode::Automatic })
+            .pipeline(bit(3))
+            .queue_qos0(bit(4))
+            .session_loss(match first >> 5 & 3 {
+                0 => SessionLoss::RepublishQos1,
+                1 => SessionLoss::RepublishAll,
+                _ => SessionLoss::Fail,
+            })
+            .keep_alive(Duration::from_secs(u64::from(second >> 2)))
+            .max_in_flight(window as u32)
+            .max_queue_len(MAX_QUEUE)
+            .max_packet_size(600);
+        Self {
+            client: Client::new(options.clone()).expect("these options are right"),
+            options,
+            version,
+            window,
+            now: Time::ZERO,
+            wire: Vec::new(),
+            sent: 0,
+            said_goodbye: false,
+            answers: VecDeque::new(),
+            inbox: Vec::new(),
+            publishes: HashSet::new(),
+            requests: HashSet::new(),
+            has_unknown_requests: false,
+            acks: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 20 {
+            0 | 1 => self.connect(),
+            2 | 3 => self.publish(input),
+            4 => self.subscribe(input),
+            5 => self.unsubscribe(input),
+            6 => self.client.disconnect(),
+            7 => drop(self.client.ping(self.now)),
+            8 => self.acknowledge(input),
+            9 => self.take_output(usize::from(input.byte())),
+            10 | 11 => self.take_output(usize::MAX),
+            12 | 13 => self.answer(),
+            14 => self.send_packet(input),
+            15 => {
+                self.inbox.extend_from_slice(input.bytes());
+                self.feed();
+            }
+            16 => {
+                self.now = self.now + Duration::from_secs(u64::from(input.byte()));
+                let result = self.client.handle_timeout(self.now);
+                assert!(result.is_ok() || self.client.state() == State::Disconnected);
+            }
+            17 => self.client.handle_close(),
+            18 => match input.byte() % 4 {
+                0 => self.client.pause_input(self.now),
+                1 => self.client.resume_input(self.now),
+                2 => self.client.set_ack_mode(AckMode::Automatic),
+                _ => self.client.set_ack_mode(AckMode::Manual),
+            },
+            _ => match input.byte() % 3 {
+                0 => self.client.discard_session(),
+                1 => self.store_session(),
+                _ => {
+                    let copy = self.client.clone();
+                    assert_eq!(copy, self.client);
+                    self.client = copy;
+                }
+            },
+        }
+    }
+
+    fn connect(&mut self) {
+        let was = self.client.state();
+        assert_eq!(self.client.connect(self.now).is_ok(), was == State::Disconnected);
+        if was == State::Disconnected {
+            assert_eq!(self.client.state(), State::Connecting);
+            (self.sent, self.said_goodbye) = (0, false);
+            self.wire.clear();
+            self.inbox.clear();
+            self.answers.clear();
+        }
+    }
+
+    fn publish(&mut self, input: &mut Input<'_>) {
+        let topic = TopicName::from_static(TOPICS[usize::from(input.byte()) % TOPICS.len()]).expect("a name");
+        let qos = QoS::try_from(input.byte() % 3).expect("below 3");
+        let retain = input.flag();
+        let message = Message::new(topic, input.bytes().to_vec()).qos(qos).retain(retain);
+        match self.client.publish(message.clone()) {
+            Ok(Some(token)) => assert!(self.publishes.insert(token), "{token:?} is given twice"),
+            Ok(None) => assert_eq!(qos, QoS::AtMostOnce),
+            Err(error) => assert_eq!(error.into_message(), message, "it comes back as it was"),
+        }
+    }
+
+    fn subscribe(&mut self, input: &mut Input<'_>) {
+        let filters: Vec<_> = (0..input.byte() % 3)
+            .map(|_| (filter(input), QoS::try_from(input.byte() % 3).expect("below 3")))
+            .collect();
+        let is_empty = filters.is_empty();
+        match self.client.subscribe(filters) {
+            Ok(token) => assert!(!is_empty && self.requests.insert(token)),
+            Err(error) => assert!(is_empty || error != RequestError::NoFilter),
+        }
+    }
+
+    fn unsubscribe(&mut self, input: &mut Input<'_>) {
+        let filters: Vec<_> = (0..input.byte() % 3).map(|_| filter(input)).collect();
+        if let Ok(token) = self.client.unsubscribe(filters) {
+            assert!(self.requests.insert(token));
+        }
+    }
+
+    fn acknowledge(&mut self, input: &mut Input<'_>) {
+        let index = usize::from(input.byte());
+        if let Some(token) = self.acks.get(index % self.acks.len().max(1)).copied() {
+            let _ = self.client.acknowledge(token);
+            assert!(self.client.acknowledge(token).is_err(), "it is acknowledged, or was stale before");
+        }
+    }
+
+    /// The transport takes up to `max` bytes; they must be legal packets.
+    fn take_output(&mut self, max: usize) {
+        let mut output = self.client.poll_output(self.now);
+        let mut left = max.min(output.remaining());
+        while left > 0 {
+            let chunk = output.chunk();
+            let count = chunk.len().min(left);
+            self.wire.extend_from_slice(&chunk[..count]);
+            output.advance(count);
+            left -= count;
+        }
+        let wire = std::mem::take(&mut self.wire);
+        let decoder = Decoder::new(self.version, Direction::ToServer);
+        let mut used = 0;
+        while let Decoded::Packet(packet, len) =
+            decoder.decode(&wire[used..]).expect("the client sends legal packets")
+        {
+            used += len;
+            assert!(!self.said_goodbye, "{packet:?} behind DISCONNECT");
+            assert_eq!(
+                self.sent == 0,
+                matches!(packet, Packet::Connect(_)),
+                "CONNECT is first, and comes once"
+            );
+            self.sent += 1;
+            self.said_goodbye = packet == Packet::Disconnect;
+            self.prepare_answer(packet);
+        }
+        self.wire = wire[used..].to_vec();
+    }
+
+    fn prepare_answer(&mut self, packet: Packet<'_>) {
+        let codes;
+        let answer = match packet {
+            Packet::Connect(connect) => {
+                let session_present = !connect.clean_session && self.version == ProtocolVersion::V3_1_1;
+                Packet::Connack(Connack { session_present, code: ConnectReturnCode::Accepted })
+            }
+            Packet::Publish(publish) => match publish.delivery {
+                Delivery::AtMostOnce => return,
+                Delivery::AtLeastOnce { id, .. } => Packet::Puback(id),
+                Delivery::ExactlyOnce { id, .. } => Packet::Pubrec(id),
+            },
+            Packet::Pubrec(id) => Packet::Pubrel { id, dup: false },
+            Packet::Pubrel { id, .. } => Packet::Pubcomp(id),
+            Packet::Subscribe(subscribe) => {
+                codes = subscribe.filters.iter().map(|(_, qos)| SubackCode::Granted(qos)).collect::<Vec<_>>();
+                Packet::Suback(Suback {
+                    id: subscribe.id,
+                    codes: SubackCodes::new(&codes).expect("not empty"),
+                })
+            }
+            Packet::Unsubscribe(unsubscribe) => Packet::Unsuback(unsubscribe.id),
+            Packet::Pingreq => Packet::Pingresp,
+            _ => return,
+        };
+        let mut bytes = BytesMut::new();
+        answer.encode(self.version, &mut bytes).expect("small");
+        self.answers.push_back(bytes);
+    }
+
+    fn answer(&mut self) {
+        if let Some(answer) = self.answers.pop_front() {
+            self.inbox.extend_from_slice(&answer);
+        }
+        self.feed();
+    }
+
+    /// The Server sends a packet, whether it makes sense or not.
+    fn send_packet(&mut self, input: &mut Input<'_>) {
+        let kind = input.byte();
+        let id = PacketId::new(u16::from(input.byte() % 6)).unwrap_or(PacketId::MIN);
+        let dup = kind >= 128;
+        let codes = [SubackCode::Granted(QoS::AtMostOnce), SubackCode::Failure];
+        let publish = |delivery| {
+            let topic = TopicNameRef::new("a").expect("a name");
+            Packet::Publish(Publish { delivery, retain: false, topic, payload: b"p" })
+        };
+        let packet = match kind % 12 {
+            0 => Packet::Connack(Connack { session_present: false, code: ConnectReturnCode::Accepted }),
+            1 => Packet::Connack(Connack {
+                session_present: false,
+                code: ConnectReturnCode::from_u8(kind / 12),
+            }),
+            2 => publish(Delivery::AtMostOnce),
+            3 => publish(Delivery::AtLeastOnce { id, dup }),
+            4 => publish(Delivery::ExactlyOnce { id, dup }),
+            5 => Packet::Puback(id),
+            6 => Packet::Pubrec(id),
+            7 => Packet::Pubrel { id, dup: false },
+            8 => Packet::Pubcomp(id),
+            9 => Packet::Suback(Suback {
+                id,
+                codes: SubackCodes::new(&codes[..1 + usize::from(dup)]).expect("not empty"),
+            }),
+            10 => Packet::Unsuback(id),
+            _ => Packet::Pingresp,
+        };
+        let mut bytes = BytesMut::new();
+        packet.encode(self.version, &mut bytes).expect("small");
+        self.inbox.extend_from_slice(&bytes);
+        self.feed();
+    }
+
+    /// Feeds the inbox, and checks the events.
+    fn feed(&mut self) {
+        let inbox = std::mem::take(&mut self.inbox);
+        let mut input = &inbox[..];
+        loop {
+            let before = input.len();
+            match self.client.handle_input(&mut input, self.now) {
+                Ok(Some(event)) => {
+                    assert!(input.len() <= before);
+                    match event {
+                        Event::Published { token, .. } => {
+                            assert!(
+                                self.publishes.remove(&token),
+                                "{token:?} is resolved twice, or never was"
+                            );
+                        }
+                        Event::Subscribed { token, .. }
+                        | Event::Unsubscribed { token }
+                        | Event::RequestFailed { token, .. } => {
+                            assert!(self.requests.remove(&token) || self.has_unknown_requests);
+                        }
+                        Event::Message(message) => self.acks.extend(message.ack),
+                        _ => {}
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    assert_eq!(self.client.state(), State::Disconnected);
+                    input = &[];
+                    break;
+                }
+            }
+        }
+        self.inbox = input.to_vec();
+    }
+
+    /// Puts the Session away as bytes, and goes on with it in a new client.
+    fn store_session(&mut self) {
+        self.client.handle_close();
+        self.inbox.clear();
+        self.feed();
+        let client =
+            std::mem::replace(&mut self.client, Client::new(self.options.clone()).expect("right before"));
+        let bytes = client.into_session().to_bytes();
+        let session = Session::from_bytes(&bytes).expect("just written");
+        assert_eq!(session.to_bytes(), bytes);
+        let pending: HashSet<_> = session.pending_publishes().map(|(token, _)| token).collect();
+        assert_eq!(pending.len(), self.publishes.len(), "none is lost, none is added");
+        self.publishes = pending;
+        self.requests.clear();
+        self.has_unknown_requests = true;
+        self.acks.clear();
+        self.client = Client::with_session(self.options.clone(), session).expect("right before");
+    }
+
+    fn check(&self) {
+        let client = &self.client;
+        assert!(client.in_flight_len() <= self.window);
+        assert!(client.queue_len() <= MAX_QUEUE + self.window, "what was in flight may have to wait again");
+        assert!(client.in_flight_len() + client.queue_len() <= self.publishes.len());
+        assert_eq!(client.has_output(), client.output_len() > 0);
+        if client.state() == State::Disconnected {
+            assert!(client.poll_timeout().is_none() && !client.wants_input());
+        }
+    }
+
+    /// Each publish and request is resolved when the Session is given up, if it was not before.
+    fn end(mut self) {
+        self.client.discard_session();
+        self.inbox.clear();
+        self.feed();
+        assert!(self.publishes.is_empty(), "never resolved: {:?}", self.publishes);
+        assert!(self.requests.is_empty(), "never resolved: {:?}", self.requests);
+        assert!(self.client.session().is_empty());
+    }
+}
+
+fn filter(input: &mut Input<'_>) -> TopicFilter {
+    TopicFilter::from_static(FILTERS[usize::from(input.byte()) % FILTERS.len()]).expect("a filter")
+}

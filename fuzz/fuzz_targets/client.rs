@@ -1,0 +1,10 @@
+//! Whatever an application and a Server do, the client does not panic, resolves each token at most once, keeps its
+//! limits, and sends nothing but legal packets.
+#![no_main]
+
+#[path = "../bodies/client.rs"]
+mod body;
+#[path = "../bodies/input.rs"]
+mod input;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));
