@@ -31,14 +31,17 @@ pub enum Sessions {
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> std::io::Result<()> {
-/// use mqtt_tokio::testing::{Faults, TestBroker};
+/// # async fn main() -> Result<(), mqtt_tokio::testing::PeerError> {
+/// use mqtt_tokio::testing::{Faults, Peer, TestBroker};
 ///
 /// let broker = TestBroker::start().await?;
-/// println!("connect your client to {}", broker.uri());
+/// println!("a client may connect to {}", broker.uri());
+///
 /// broker.with(|it| it.set_faults(Faults::none().close_before_connack(1)));
-/// // ... the client runs ...
-/// assert_eq!(broker.with(|it| it.counters().connections), 0);
+/// let mut client = Peer::client(broker.duplex(64));
+/// client.send_raw(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a").await?;
+/// client.expect_closed().await?;
+/// assert_eq!(broker.with(|it| it.counters().faults), 1);
 /// # Ok(())
 /// # }
 /// ```

@@ -84,6 +84,8 @@ impl Drop for Served {
 /// What is to be done next for a connection.
 struct Turn {
     closed: bool,
+    /// Closed, and what is left to be written is lost.
+    reset: bool,
     reads: bool,
     timeout: Option<Duration>,
 }
@@ -121,9 +123,10 @@ where
                 output = broker.take_output(*id);
             }
             let closed = broker.is_closed(*id);
-            Turn { closed, reads: broker.wants_input(*id), timeout: broker.timeout(*id) }
+            let reset = closed && broker.close_reason(*id) == Some(CloseReason::Reset);
+            Turn { closed, reset, reads: broker.wants_input(*id), timeout: broker.timeout(*id) }
         });
-        if turn.closed && output.is_empty() && flushed {
+        if turn.reset || (turn.closed && output.is_empty() && flushed) {
             return Ok(());
         }
         let deadline = shared.origin + turn.timeout.unwrap_or_default();

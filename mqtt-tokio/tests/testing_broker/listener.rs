@@ -264,12 +264,11 @@ async fn many_messages_pass_at_all_qos() -> Result {
             for number in 0..COUNT {
                 let id = u16::try_from(number % 60_000 + 1).unwrap();
                 peer.send(publish("t", &number.to_string(), qos, id)).await?;
-                while qos != QoS::AtMostOnce {
+                let mut done = qos == QoS::AtMostOnce;
+                while !done {
                     let answer = peer.recv().await?;
                     peer.answer(&answer).await?;
-                    if matches!(answer, OwnedPacket::Puback(_) | OwnedPacket::Pubcomp(_)) {
-                        break;
-                    }
+                    done = matches!(answer, OwnedPacket::Puback(_) | OwnedPacket::Pubcomp(_));
                 }
             }
             Ok::<_, PeerError>(peer)
