@@ -44,6 +44,10 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How long a DISCONNECT may take to leave.
 const FLUSH: Duration = Duration::from_millis(500);
 
+/// A future that waits for the Server while a stream is stuck has so much patience for the reader of the stream, which
+/// could be the same task.
+const STALL: Duration = Duration::from_secs(1);
+
 /// How a connection ended.
 pub(crate) enum End {
     Lost(ConnectionError),
@@ -61,6 +65,8 @@ pub(crate) struct Connection {
     wakers: Vec<Waker>,
     /// The core was told that nobody reads.
     paused: bool,
+    /// Since when a future waits for the Server while a stream is stuck.
+    stuck_since: Option<Time>,
     /// DISCONNECT is on its way; it must be gone by then.
     finish_by: Option<Instant>,
     /// The Server has accepted this connection.
@@ -86,6 +92,7 @@ impl Connection {
             dispatched: Dispatched::default(),
             wakers: Vec::new(),
             paused: false,
+            stuck_since: None,
             finish_by: None,
             connected: false,
         }
@@ -153,7 +160,7 @@ impl Connection {
         if inner.core.poll_timeout().is_some_and(|due| now >= due) {
             inner.core.handle_timeout(now)?;
         }
-        self.pause(inner, now);
+        let stalled = self.pause(inner, now);
         let more = self.feed(inner, shared, now)?;
         ask_for_orphans(inner);
         let closing = self.close_if_asked(inner, shared, now);
@@ -164,14 +171,20 @@ impl Connection {
             inner.room.take_all(&mut self.wakers);
         }
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
-        let deadline = [deadline, closing, self.finish_by].into_iter().flatten().min();
+        let stalled = stalled.map(|since| shared.instant(since + STALL));
+        let deadline = [deadline, closing, stalled, self.finish_by].into_iter().flatten().min();
         Ok(Step { more, read: inner.core.wants_input() && !self.paused, deadline })
     }
 
     /// Tells the core when reading stops because a stream is full, so that it does not take a silence of our own for
-    /// one of the Server; and when it goes on.
-    fn pause(&mut self, inner: &mut Inner, now: Time) {
-        let paused = inner.registry.is_blocked() && !inner.has_waiters();
+    /// one of the Server; and when it goes on. Returns since when a future waits in vain.
+    fn pause(&mut self, inner: &mut Inner, now: Time) -> Option<Time> {
+        if inner.registry.is_stuck() && inner.has_waiters() {
+            self.stuck_since.get_or_insert(now);
+        } else {
+            self.stuck_since = None;
+        }
+        let paused = self.must_wait(inner, now);
         if paused != self.paused {
             self.paused = paused;
             if paused {
@@ -180,6 +193,13 @@ impl Connection {
                 inner.core.resume_input(now);
             }
         }
+        self.stuck_since.filter(|_| paused)
+    }
+
+    /// Whether a stream has no room, and reading on all the same is not called for.
+    fn must_wait(&self, inner: &Inner, now: Time) -> bool {
+        let patient = || self.stuck_since.is_none_or(|since| now - since < STALL);
+        inner.registry.is_blocked() && (!inner.has_waiters() || (inner.registry.is_stuck() && patient()))
     }
 
     /// Hands input to the core and its events to their waiters. True if it stopped only to let others have the lock.
@@ -190,8 +210,8 @@ impl Connection {
             let blocked = inner.registry.is_blocked();
             // What a full stream gets all the same is acknowledged when it is taken.
             inner.core.set_ack_mode(if blocked { AckMode::Manual } else { inner.ack_mode });
-            let waits = blocked && !inner.has_waiters();
-            let unread = if waits { &[] } else { self.read.get(used..).unwrap_or_default() };
+            let unread =
+                if self.must_wait(inner, now) { &[] } else { self.read.get(used..).unwrap_or_default() };
             let mut input = unread;
             let event = inner.core.handle_input(&mut input, now)?;
             used += unread.len() - input.len();

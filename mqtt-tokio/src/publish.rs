@@ -93,7 +93,6 @@ struct Admission<'c> {
     shared: &'c Arc<Shared>,
     message: Option<Result<Message, TopicError>>,
     ticket: Option<Ticket>,
-    waits: bool,
 }
 
 /// A publish that was accepted: where its outcome will be, unless it was QoS 0 and is done.
@@ -102,7 +101,7 @@ type Placed = Option<(PublishToken, u32)>;
 impl<'c> Admission<'c> {
     #[inline]
     fn new(publish: Publish<'c>) -> Self {
-        Self { shared: publish.shared, message: Some(publish.message), ticket: None, waits: false }
+        Self { shared: publish.shared, message: Some(publish.message), ticket: None }
     }
 
     #[inline]
@@ -116,52 +115,34 @@ impl<'c> Admission<'c> {
         let mut inner = self.shared.lock();
         match place(&mut inner, message, want, true) {
             Ok(placed) => {
-                if self.ticket.is_some() || self.waits {
-                    self.leave(&mut inner);
-                }
+                inner.room.leave(&mut self.ticket);
                 if let Some((_, slot)) = placed.filter(|_| want == Want::Delivery) {
                     // In the same breath, while the lock is held.
                     let _ = inner.publishes.poll(slot, cx);
-                    if inner.begin_waiting() {
-                        Shared::wake_driver(inner);
-                        return Poll::Ready(Ok(placed));
-                    }
+                    Shared::unlock_and_wait(inner);
+                } else {
+                    Shared::unlock_and_wake(inner);
                 }
-                Shared::unlock_and_wake(inner);
                 Poll::Ready(Ok(placed))
             }
             Err(PublishError::QueueFull(message)) => {
                 self.message = Some(Ok(message));
                 inner.room.wait(&mut self.ticket, cx);
-                let wake = !self.waits && inner.begin_waiting();
-                self.waits = true;
-                if wake {
-                    Shared::wake_driver(inner);
-                } else {
-                    Shared::unlock_and_wake(inner);
-                }
+                Shared::unlock_and_wait(inner);
                 Poll::Pending
             }
             Err(error) => {
-                self.leave(&mut inner);
+                inner.room.leave(&mut self.ticket);
                 Poll::Ready(Err(error))
             }
-        }
-    }
-
-    fn leave(&mut self, inner: &mut Inner) {
-        inner.room.leave(&mut self.ticket);
-        if std::mem::take(&mut self.waits) {
-            inner.end_waiting();
         }
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        if self.waits || self.ticket.is_some() {
-            let shared = self.shared;
-            self.leave(&mut shared.lock());
+        if self.ticket.is_some() {
+            self.shared.lock().room.leave(&mut self.ticket);
         }
     }
 }
@@ -197,7 +178,7 @@ pub(crate) fn try_publish(shared: &Arc<Shared>, message: Message) -> Result<Rece
     let mut inner = shared.lock();
     let placed = place(&mut inner, message, Want::Receipt, false)?;
     Shared::unlock_and_wake(inner);
-    Ok(Receipt { pending: placed.map(|placed| Pending::new(Arc::clone(shared), placed, false)) })
+    Ok(Receipt { pending: placed.map(|placed| Pending::new(Arc::clone(shared), placed)) })
 }
 
 /// The future of [`Publish`]: resolves when the message is delivered.
@@ -218,7 +199,7 @@ impl Future for Delivered<'_> {
         match this.admission.poll(Want::Delivery, cx) {
             Poll::Ready(Ok(None)) => Poll::Ready(Ok(())),
             Poll::Ready(Ok(Some(placed))) => {
-                this.pending = Some(Pending::new(this.admission.shared, placed, true));
+                this.pending = Some(Pending::new(this.admission.shared, placed));
                 Poll::Pending
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -241,7 +222,7 @@ impl Future for Receipted<'_> {
         let this = self.get_mut();
         let shared = this.admission.shared;
         this.admission.poll(Want::Receipt, cx).map_ok(|placed| Receipt {
-            pending: placed.map(|placed| Pending::new(Arc::clone(shared), placed, false)),
+            pending: placed.map(|placed| Pending::new(Arc::clone(shared), placed)),
         })
     }
 }
@@ -284,14 +265,12 @@ struct Pending<S: Borrow<Arc<Shared>>> {
     shared: S,
     token: PublishToken,
     slot: u32,
-    /// Counted among those who wait.
-    waits: bool,
     done: bool,
 }
 
 impl<S: Borrow<Arc<Shared>>> Pending<S> {
-    fn new(shared: S, (token, slot): (PublishToken, u32), waits: bool) -> Self {
-        Self { shared, token, slot, waits, done: false }
+    fn new(shared: S, (token, slot): (PublishToken, u32)) -> Self {
+        Self { shared, token, slot, done: false }
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), PublishError>> {
@@ -302,9 +281,6 @@ impl<S: Borrow<Arc<Shared>>> Pending<S> {
         match inner.publishes.poll(self.slot, cx) {
             Poll::Ready(outcome) => {
                 self.done = true;
-                if std::mem::take(&mut self.waits) {
-                    inner.end_waiting();
-                }
                 Poll::Ready(match outcome {
                     Outcome::Delivered => Ok(()),
                     Outcome::NotSent(cause) => Err(PublishError::NotSent(cause)),
@@ -312,9 +288,7 @@ impl<S: Borrow<Arc<Shared>>> Pending<S> {
                 })
             }
             Poll::Pending => {
-                if !std::mem::replace(&mut self.waits, true) && inner.begin_waiting() {
-                    Shared::wake_driver(inner);
-                }
+                Shared::unlock_and_wait(inner);
                 Poll::Pending
             }
         }
@@ -323,13 +297,8 @@ impl<S: Borrow<Arc<Shared>>> Pending<S> {
 
 impl<S: Borrow<Arc<Shared>>> Drop for Pending<S> {
     fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let mut inner = self.shared.borrow().lock();
-        inner.publishes.abandon(self.slot, self.token.index());
-        if self.waits {
-            inner.end_waiting();
+        if !self.done {
+            self.shared.borrow().lock().publishes.abandon(self.slot, self.token.index());
         }
     }
 }

@@ -15,15 +15,27 @@ pub enum Overflow {
     /// The client stops reading, so that the Server must wait (TCP back-pressure). Nothing is dropped. The default.
     ///
     /// While a future of this client waits for an answer of the Server, it reads on all the same, or a task that both
-    /// publishes and reads could wait for itself for ever: messages with QoS 1 and 2 are then kept without being
-    /// acknowledged, until they are taken, which the Server's own window bounds; of QoS 0, as many as the buffer holds
-    /// once more are kept, and further ones are dropped and counted.
+    /// publishes and reads could wait for itself for ever: the buffer takes as much once more, and messages with QoS 1
+    /// and 2 are not acknowledged until they are taken. If even that is full and nothing is taken for a second while
+    /// the future still waits, it goes on: then the Server's own window bounds QoS 1 and 2, and further messages with
+    /// QoS 0 are dropped and counted.
     #[default]
     Wait,
     /// The oldest message in the buffer is dropped and counted.
     DropOldest,
     /// The message that has just come is dropped and counted.
     DropNewest,
+}
+
+/// How full the buffer of a stream that must not lose anything is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pressure {
+    /// There is room.
+    None,
+    /// Full: reading stops, unless somebody waits for the Server.
+    Full,
+    /// Twice as full: reading stops, unless somebody has waited for long.
+    Stuck,
 }
 
 /// The buffer of one stream.
@@ -41,8 +53,8 @@ pub(crate) struct QueueState {
     /// Dropped since the last message that was kept.
     missed: u64,
     pub(crate) dropped: u64,
-    /// Counted among the blocked ones of the registry.
-    pub(crate) blocked: bool,
+    /// As it is counted in the registry.
+    pressure: Pressure,
     pub(crate) closed: bool,
     /// The last message that was offered: a stream with several filters gets it once.
     stamp: u64,
@@ -60,7 +72,7 @@ impl Queue {
                 waker: None,
                 missed: 0,
                 dropped: 0,
-                blocked: false,
+                pressure: Pressure::None,
                 closed: false,
                 stamp: 0,
             }),
@@ -94,6 +106,11 @@ impl QueueState {
         self.size = 0;
     }
 
+    /// Notes that there is room again; how it was before.
+    pub(crate) fn relieve(&mut self) -> Pressure {
+        std::mem::replace(&mut self.pressure, Pressure::None)
+    }
+
     /// Offers a message; the acknowledgement of what was dropped for it comes back, and whom to wake.
     fn offer(&mut self, mut message: ReceivedMessage) -> Offered {
         let mut dropped = None;
@@ -124,16 +141,35 @@ impl QueueState {
             }
             _ => self.push(message),
         }
-        let newly_blocked = self.overflow == Overflow::Wait && !self.blocked && self.is_full();
-        self.blocked |= newly_blocked;
-        Offered { waker: self.waker.take(), dropped, newly_blocked }
+        let before = self.pressure;
+        if self.overflow == Overflow::Wait && self.is_full() {
+            let twice = self.messages.len() >= self.max_len * 2 || self.size / 2 >= self.max_size;
+            self.pressure = if twice { Pressure::Stuck } else { Pressure::Full };
+        }
+        Offered { waker: self.waker.take(), dropped, pressure: (before, self.pressure) }
     }
 }
 
 struct Offered {
     waker: Option<Waker>,
     dropped: Option<Ack>,
-    newly_blocked: bool,
+    /// Before and after.
+    pressure: (Pressure, Pressure),
+}
+
+/// How many streams with [`Overflow::Wait`] are full or stuck, and how many of these are stuck.
+#[derive(Default)]
+struct Pressures {
+    full: usize,
+    stuck: usize,
+}
+
+impl Pressures {
+    fn count(&mut self, before: Pressure, after: Pressure) {
+        for (count, level) in [(&mut self.full, Pressure::Full), (&mut self.stuck, Pressure::Stuck)] {
+            *count = (*count + usize::from(after >= level)).saturating_sub(usize::from(before >= level));
+        }
+    }
 }
 
 /// The streams of one Topic Filter.
@@ -149,8 +185,7 @@ struct Entry {
 pub(crate) struct Registry {
     filters: FilterMap<Entry>,
     stamp: u64,
-    /// How many streams with [`Overflow::Wait`] are full.
-    blocked: usize,
+    pressures: Pressures,
     /// Filters that no stream wants any more and that are still to be unsubscribed.
     pub(crate) orphans: Vec<TopicFilter>,
 }
@@ -198,18 +233,23 @@ impl Registry {
                 self.orphans.push(filter.clone());
             }
         }
-        if std::mem::take(&mut queue.lock().blocked) {
-            self.blocked -= 1;
-        }
+        let pressure = queue.lock().relieve();
+        self.relieve(pressure);
     }
 
     /// Whether a stream that must not lose anything has no room.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked > 0
+        self.pressures.full > 0
     }
 
-    pub(crate) fn unblock(&mut self) {
-        self.blocked = self.blocked.saturating_sub(1);
+    /// Whether one is so full that reading on would lose messages.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.pressures.stuck > 0
+    }
+
+    /// A stream that was under `pressure` is not any more.
+    pub(crate) fn relieve(&mut self, pressure: Pressure) {
+        self.pressures.count(pressure, Pressure::None);
     }
 
     /// How many streams want a message on this topic. A stream counts once, however many of its filters match.
@@ -244,12 +284,15 @@ impl Registry {
             let copy = if streams.peek().is_none() { message.take() } else { message.clone() };
             let Some(mut copy) = copy else { break };
             // A stream that has room takes the message now.
-            if !state.blocked && copy.ack.as_ref().is_some_and(|ack| ack.on_taking) {
+            if state.pressure == Pressure::None && copy.ack.as_ref().is_some_and(|ack| ack.on_taking) {
                 into.due.extend(copy.ack.take());
             }
             let offered = state.offer(copy);
             drop(state);
-            self.blocked += usize::from(offered.newly_blocked);
+            let (before, after) = offered.pressure;
+            if before != after {
+                self.pressures.count(before, after);
+            }
             into.wakers.extend(offered.waker);
             into.due.extend(offered.dropped);
         }
@@ -266,6 +309,6 @@ impl Registry {
         }
         self.filters = FilterMap::new();
         self.orphans.clear();
-        self.blocked = 0;
+        self.pressures = Pressures::default();
     }
 }

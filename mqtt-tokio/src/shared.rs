@@ -68,8 +68,6 @@ pub(crate) struct Inner {
     /// Those who wait for the end.
     pub(crate) closing: Crowd,
     pub(crate) registry: Registry,
-    /// How many futures wait for something that the Server must send.
-    waiting: usize,
     pub(crate) phase: Phase,
     /// How many publishes were not delivered when a drain ran out of time.
     pub(crate) undelivered: usize,
@@ -89,7 +87,6 @@ impl Shared {
                 room: Crowd::default(),
                 closing: Crowd::default(),
                 registry: Registry::default(),
-                waiting: 0,
                 phase: Phase::Open,
                 undelivered: 0,
                 ack_mode,
@@ -125,6 +122,17 @@ impl Shared {
             if let Some(waker) = waker {
                 waker.wake();
             }
+        }
+    }
+
+    /// As [`unlock_and_wake`](Self::unlock_and_wake), for a task that is going to wait for the Server: the driver must
+    /// know if it does not read.
+    #[inline]
+    pub(crate) fn unlock_and_wait(inner: MutexGuard<'_, Inner>) {
+        if inner.registry.is_blocked() {
+            Self::wake_driver(inner);
+        } else {
+            Self::unlock_and_wake(inner);
         }
     }
 
@@ -175,19 +183,10 @@ impl Inner {
         self.core.publish(message)
     }
 
-    /// A future begins to wait for the Server: from now on the driver reads even if a stream is full, or a task that
-    /// publishes and reads could wait for itself. True if the driver must be told.
-    pub(crate) fn begin_waiting(&mut self) -> bool {
-        self.waiting += 1;
-        self.waiting == 1 && self.registry.is_blocked()
-    }
-
-    pub(crate) fn end_waiting(&mut self) {
-        self.waiting -= 1;
-    }
-
+    /// Whether a future waits for something that the Server must send. The driver reads then even if a stream is full,
+    /// or a task that publishes and reads could wait for itself.
     pub(crate) fn has_waiters(&self) -> bool {
-        self.waiting > 0
+        self.publishes.has_waiters() || self.requests.has_waiters() || !self.room.is_empty()
     }
 
     /// Whether publishers that wait for room should try again.

@@ -12,7 +12,7 @@ use mqtt_client::{QoS, RequestToken, SubackCode, TopicError, TopicFilter};
 
 use crate::error::SubscribeError;
 use crate::message::ReceivedMessage;
-use crate::registry::{Overflow, Queue};
+use crate::registry::{Overflow, Pressure, Queue};
 use crate::shared::{Answer, Handle, Inner, Phase, Shared};
 
 /// The default of [`Subscribe::buffer`].
@@ -87,7 +87,7 @@ impl<'c> Subscribe<'c> {
             let token = inner.core.subscribe(asked.clone())?;
             let slot = inner.requests.open(token.index());
             Shared::unlock_and_wake(inner);
-            Request { handle: self.handle, asked, token, slot, waits: false, answered: false }
+            Request { handle: self.handle, asked, token, slot, answered: false }
         };
         let codes = match request.await {
             Answer::Subscribed(codes) => codes,
@@ -117,7 +117,6 @@ struct Request<'c> {
     asked: Vec<(TopicFilter, QoS)>,
     token: RequestToken,
     slot: u32,
-    waits: bool,
     answered: bool,
 }
 
@@ -138,13 +137,7 @@ impl Future for Request<'_> {
                 Poll::Ready(answer)
             }
             Poll::Pending => {
-                let wake = !self.waits && inner.begin_waiting();
-                if wake {
-                    Shared::wake_driver(inner);
-                } else {
-                    drop(inner);
-                }
-                self.waits = true;
+                Shared::unlock_and_wait(inner);
                 Poll::Pending
             }
         }
@@ -153,12 +146,8 @@ impl Future for Request<'_> {
 
 impl Drop for Request<'_> {
     fn drop(&mut self) {
-        let mut inner = self.handle.shared().lock();
         if !self.answered {
-            inner.requests.abandon(self.slot, self.token.index());
-        }
-        if self.waits {
-            inner.end_waiting();
+            self.handle.shared().lock().requests.abandon(self.slot, self.token.index());
         }
     }
 }
@@ -173,7 +162,7 @@ pub(crate) async fn unsubscribe(handle: &Handle, filter: TopicFilter) -> Result<
         let token = inner.core.unsubscribe(vec![filter])?;
         let slot = inner.requests.open(token.index());
         Shared::unlock_and_wake(inner);
-        Request { handle, asked: Vec::new(), token, slot, waits: false, answered: false }
+        Request { handle, asked: Vec::new(), token, slot, answered: false }
     };
     match request.await {
         Answer::Failed(cause) => Err(SubscribeError::Failed(cause)),
@@ -269,11 +258,11 @@ impl Subscription {
     fn refill(&mut self) -> bool {
         let mut queue = self.queue.lock();
         queue.take_all(&mut self.local);
-        let was_blocked = std::mem::take(&mut queue.blocked);
+        let pressure = queue.relieve();
         drop(queue);
-        if was_blocked {
+        if pressure != Pressure::None {
             let mut inner = self.handle.shared().lock();
-            inner.registry.unblock();
+            inner.registry.relieve(pressure);
             Shared::wake_driver(inner);
         }
         !self.local.is_empty()

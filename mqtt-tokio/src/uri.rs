@@ -147,7 +147,7 @@ mod tests {
             ("mqtt://h:0", UriError::InvalidPort),
             ("mqtt://h:65536", UriError::InvalidPort),
             ("mqtt://h:", UriError::InvalidPort),
-            ("mqtt://::1", UriError::InvalidPort),
+            ("mqtt://::1", UriError::NoHost),
             ("mqtt://%4@h", UriError::InvalidEncoding),
             ("mqtt://%zz@h", UriError::InvalidEncoding),
             ("mqtt://%ff@h", UriError::InvalidEncoding),

@@ -21,11 +21,13 @@ pub(crate) struct Completions<T> {
     slots: Vec<Slot<T>>,
     free: u32,
     by_token: Vec<u32>,
+    /// How many tasks wait here for an outcome that has not come.
+    waiting: usize,
 }
 
 impl<T> Completions<T> {
     pub(crate) const fn new() -> Self {
-        Self { slots: Vec::new(), free: NIL, by_token: Vec::new() }
+        Self { slots: Vec::new(), free: NIL, by_token: Vec::new(), waiting: 0 }
     }
 
     /// A slot for the outcome of the thing with this token number.
@@ -55,7 +57,10 @@ impl<T> Completions<T> {
         let slot = std::mem::replace(self.by_token.get_mut(token)?, NIL);
         let place = self.slots.get_mut(slot as usize)?;
         match std::mem::replace(place, Slot::Done(value)) {
-            Slot::Waiting(waker) => waker,
+            Slot::Waiting(waker) => {
+                self.waiting -= usize::from(waker.is_some());
+                waker
+            }
             Slot::Free(_) | Slot::Done(_) => None,
         }
     }
@@ -64,6 +69,7 @@ impl<T> Completions<T> {
     pub(crate) fn poll(&mut self, slot: u32, cx: &Context<'_>) -> Poll<T> {
         match self.slots.get_mut(slot as usize) {
             Some(Slot::Waiting(waker)) => {
+                self.waiting += usize::from(waker.is_none());
                 register(waker, cx);
                 Poll::Pending
             }
@@ -73,6 +79,11 @@ impl<T> Completions<T> {
             },
             Some(Slot::Free(_)) | None => Poll::Pending,
         }
+    }
+
+    /// Whether a task waits for an outcome that has not come.
+    pub(crate) const fn has_waiters(&self) -> bool {
+        self.waiting > 0
     }
 
     /// Nobody wants the outcome any more.
@@ -87,6 +98,7 @@ impl<T> Completions<T> {
         let free = self.free;
         match self.slots.get_mut(slot as usize) {
             Some(place) if !matches!(place, Slot::Free(_)) => {
+                self.waiting -= usize::from(matches!(place, Slot::Waiting(Some(_))));
                 self.free = slot;
                 std::mem::replace(place, Slot::Free(free))
             }

@@ -9,6 +9,7 @@ use crate::workload::{PAYLOAD, TOPIC, Workload};
 
 #[cfg(feature = "peer-ntex")]
 mod ntex;
+mod ours;
 mod rumqttc;
 #[cfg(feature = "peer-rumqttc-next")]
 mod rumqttc_next;
@@ -26,6 +27,7 @@ pub struct Client {
 
 /// Every client that is built in. The first is the one the others are compared with.
 pub const ALL: &[Client] = &[
+    Client { name: "mqtt-tokio", package: "mqtt-tokio", run: ours::run },
     Client { name: "rumqttc", package: "rumqttc", run: rumqttc::run },
     #[cfg(feature = "peer-rumqttc-next")]
     Client { name: "rumqttc-next", package: "rumqttc-v4-next", run: rumqttc_next::run },
