@@ -109,6 +109,14 @@ fn delayed_packets_come_when_they_are_due() {
     broker.handle_time(Duration::from_secs(5));
     assert_eq!(client.recv(&mut broker), ["PUBACK #1", "PUBACK #3"]);
     assert_eq!(broker.poll_timeout(), None);
+    // Time may jump; the order stays that of the time at which they are due.
+    let faults = Faults::none().on_send(PacketType::Puback, When::Nth(1), late(9));
+    broker.set_faults(faults.on_send(PacketType::Puback, When::Nth(2), late(8)));
+    for number in 1..=2 {
+        client.send(&mut broker, publish("t", "x", Q1, number));
+    }
+    broker.handle_time(Duration::from_secs(100));
+    assert_eq!(client.recv(&mut broker), ["PUBACK #2", "PUBACK #1"]);
 }
 
 #[test]
@@ -206,6 +214,14 @@ fn faults_of_the_connection_precede_those_of_the_broker() {
     let other = Client::new(&mut broker, "b");
     assert_eq!(other.ask(&mut broker, OwnedPacket::Pingreq), ["PINGRESP", "PINGRESP"]);
     assert_eq!(broker.counters().faults, 2);
+    let raw = |text| OnReceive::Answer(Bytes::from_static(text));
+    broker.set_faults(Faults::none().on_receive(PacketType::Pingreq, When::Always, raw(b"all")));
+    let own = Faults::none().on_receive(PacketType::Pingreq, When::Nth(2), raw(b"own"));
+    broker.set_connection_faults(client.id, own);
+    for answer in ["all", "own", "all"] {
+        client.send(&mut broker, OwnedPacket::Pingreq);
+        assert_eq!(broker.take_output(client.id), answer);
+    }
 }
 
 /// What no Session knows of, and what is no packet at all.

@@ -27,6 +27,7 @@ fn session_present_tells_whether_there_was_one() {
         for (row, (clean_session, version, connack)) in rows.into_iter().enumerate() {
             let client = Client::open(&mut broker, &OwnedConnect { clean_session, version, ..connect("a") });
             assert_eq!(client.recv(&mut broker), [connack], "row {row}, takes over: {takes_over}");
+            assert_eq!(show(&broker.log().next_back().unwrap().packet), connack);
             if !takes_over {
                 broker.transport_closed(client.id);
             }
@@ -154,6 +155,11 @@ fn a_clean_session_leaves_nothing_behind() {
     broker.publish(name("a"), "x", Q1, false);
     assert!(client.recv(&mut broker).is_empty());
     assert!(broker.session("a").unwrap().subscriptions.is_empty());
+    // Not even where no message would show it.
+    client.subscribe(&mut broker, "wanted/once", Q0);
+    broker.transport_closed(client.id);
+    broker.clear_log();
+    assert!(!format!("{broker:?}").contains("wanted"));
 }
 
 #[test]
@@ -189,5 +195,13 @@ fn the_queue_is_bounded_and_drops_are_counted() {
         }
         assert_eq!(broker.session("reader").unwrap().queued, kept);
         assert_eq!(broker.counters().queue_drops, 10 - kept as u64);
+        // What was sent makes room again.
+        let reader = Client::resume(&mut broker, "reader");
+        assert_eq!(reader.recv(&mut broker).len(), 1 + kept);
+        broker.transport_closed(reader.id);
+        for _ in 0..kept {
+            broker.publish(name("a"), "x", Q1, false);
+        }
+        assert_eq!(broker.session("reader").unwrap().queued, kept);
     }
 }

@@ -78,7 +78,7 @@ pub(super) struct Connection {
     input: BytesMut,
     /// Input shorter than this holds no packet.
     needed: usize,
-    /// Input that is being decoded; packets are slices of it.
+    /// Input that is being decoded; packets are slices of it. Empty between two calls from outside.
     chunk: Bytes,
 }
 
@@ -145,9 +145,11 @@ impl Connection {
                 Ok(Some((packet, len)))
             }
             Ok(Decoded::Incomplete { needed }) => {
-                self.put_back(needed);
-                // What came while nothing was read may complete it.
-                if self.input.len() < needed { Ok(None) } else { self.next_packet() }
+                // Back to where what comes next is appended; it is at most what came last, so that a packet that
+                // comes in pieces is copied once.
+                self.input.extend_from_slice(&std::mem::take(&mut self.chunk));
+                self.needed = needed;
+                Ok(None)
             }
             Ok(Decoded::Oversize(oversize)) => Err(CloseReason::Oversize(oversize.packet_type)),
             Err(error) => Err(CloseReason::Malformed(error)),
@@ -158,17 +160,6 @@ impl Connection {
     pub(super) fn announced_type(&self) -> Option<PacketType> {
         let first = *self.chunk.first().or_else(|| self.input.first())?;
         PacketType::ALL.into_iter().find(|it| *it as u8 == first >> 4)
-    }
-
-    fn put_back(&mut self, needed: usize) {
-        let rest = std::mem::take(&mut self.chunk);
-        if self.input.is_empty() {
-            self.input.extend_from_slice(&rest);
-        } else {
-            let later = std::mem::replace(&mut self.input, BytesMut::from(&rest[..]));
-            self.input.extend_from_slice(&later);
-        }
-        self.needed = needed;
     }
 
     /// Frees the buffers of a connection that ended, but what is still to be sent.
