@@ -68,13 +68,17 @@ impl std::str::FromStr for Uri {
             };
         let user = user.map(String::from_utf8).transpose().map_err(|_| UriError::InvalidEncoding)?;
         let (host, port) = split_port(address)?;
+        let port = match port {
+            None => 1883,
+            // Digits only: `parse` would take a sign too.
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                port.parse().ok().filter(|port| *port != 0).ok_or(UriError::InvalidPort)?
+            }
+            Some(_) => return Err(UriError::InvalidPort),
+        };
         if host.is_empty() {
             return Err(UriError::NoHost);
         }
-        let port = match port {
-            None => 1883,
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(UriError::InvalidPort)?,
-        };
         Ok(Self { host: host.to_owned(), port, user, password })
     }
 }
@@ -147,7 +151,8 @@ mod tests {
             ("mqtt://h:0", UriError::InvalidPort),
             ("mqtt://h:65536", UriError::InvalidPort),
             ("mqtt://h:", UriError::InvalidPort),
-            ("mqtt://::1", UriError::NoHost),
+            ("mqtt://h:+80", UriError::InvalidPort),
+            ("mqtt://::1", UriError::InvalidPort),
             ("mqtt://%4@h", UriError::InvalidEncoding),
             ("mqtt://%zz@h", UriError::InvalidEncoding),
             ("mqtt://%ff@h", UriError::InvalidEncoding),
