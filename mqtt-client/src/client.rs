@@ -23,7 +23,8 @@ use crate::time::Time;
 ///
 /// Its methods come in four families:
 /// - commands: [`connect`](Self::connect), [`publish`](Self::publish), [`subscribe`](Self::subscribe),
-///   [`unsubscribe`](Self::unsubscribe), [`acknowledge`](Self::acknowledge), [`ping`](Self::ping),
+///   [`unsubscribe`](Self::unsubscribe), [`acknowledge`](Self::acknowledge), [`hold`](Self::hold),
+///   [`ping`](Self::ping),
 ///   [`disconnect`](Self::disconnect), [`discard_session`](Self::discard_session);
 /// - inputs: [`handle_input`](Self::handle_input), [`handle_timeout`](Self::handle_timeout),
 ///   [`handle_close`](Self::handle_close), [`pause_input`](Self::pause_input), [`resume_input`](Self::resume_input);
@@ -97,6 +98,16 @@ impl<P: Profile> Client<P> {
     /// ignoring this error is right: the Server sends the message again.
     pub fn acknowledge(&mut self, token: AckToken) -> Result<(), AcknowledgeError> {
         self.core.acknowledge(token)
+    }
+
+    /// Notes that the application has a message for good, although it will [`acknowledge`](Self::acknowledge) it later
+    /// only, to make the Server wait. If the connection is lost in between, a QoS 2 message that the Server then sends
+    /// again is acknowledged and not handed over a second time.
+    ///
+    /// # Errors
+    /// [`AcknowledgeError::Stale`], as with [`acknowledge`](Self::acknowledge).
+    pub fn hold(&mut self, token: AckToken) -> Result<(), AcknowledgeError> {
+        self.core.hold(token)
     }
 
     /// Takes bytes of the Server and returns the next event.

@@ -107,6 +107,15 @@ impl Core {
         Ok(())
     }
 
+    pub(crate) fn hold(&mut self, token: AckToken) -> Result<(), AcknowledgeError> {
+        let Link::Connected(connected) = &self.link else { return Err(AcknowledgeError::Stale) };
+        let (id, qos) = connected.acks.get(token).ok_or(AcknowledgeError::Stale)?;
+        if qos == QoS::ExactlyOnce {
+            self.session.received.insert(id);
+        }
+        Ok(())
+    }
+
     pub(crate) fn set_ack_mode(&mut self, mode: AckMode) {
         self.options.ack_mode = mode;
     }

@@ -130,6 +130,13 @@ impl AckQueue {
         AckToken { connection: self.connection, sequence }
     }
 
+    /// What the token stands for, unless it is stale or acknowledged.
+    pub(crate) fn get(&self, token: AckToken) -> Option<(PacketId, QoS)> {
+        let at = usize::try_from(token.sequence.checked_sub(self.first)?).ok()?;
+        let pending = self.pending.get(at).filter(|pending| !pending.acknowledged)?;
+        (token.connection == self.connection).then_some((pending.id, pending.qos))
+    }
+
     /// Notes the acknowledgement; what it was for, or `None` if it is stale or a second one.
     pub(crate) fn acknowledge(&mut self, token: AckToken) -> Option<(PacketId, QoS)> {
         if token.connection != self.connection {

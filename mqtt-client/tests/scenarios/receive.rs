@@ -82,6 +82,36 @@ fn handler_error_before_ack() {
 }
 
 #[test]
+fn a_held_message_is_not_handed_over_again() {
+    let mut pair: Pair = Pair::new(kept().ack_mode(AckMode::Manual));
+    pair.open(false);
+    pair.peer("PUBLISH 1 q2 a");
+    pair.peer("PUBLISH 2 q1 b");
+    pair.expect_events(["message q2 a", "message q1 b"]);
+    for token in pair.acks.clone() {
+        pair.client.hold(token).unwrap();
+    }
+    pair.expect([]);
+    let old = pair.acks.clone();
+    pair.cut();
+    assert_eq!(pair.client.hold(old[0]), Err(AcknowledgeError::Stale));
+    pair.open(true);
+    pair.acks.clear();
+    pair.peer("PUBLISH 1 q2 dup a");
+    pair.peer("PUBLISH 2 q1 dup b");
+    pair.expect_events(["message q1 dup b"]);
+    pair.expect(["PUBREC 1"]);
+    assert_eq!(pair.client.hold(old[0]), Err(AcknowledgeError::Stale));
+    pair.client.acknowledge(pair.acks[0]).unwrap();
+    assert_eq!(pair.client.hold(pair.acks[0]), Err(AcknowledgeError::Stale));
+    pair.expect(["PUBACK 2"]);
+    pair.peer("PUBREL 1");
+    pair.expect(["PUBCOMP 1"]);
+    pair.peer("PUBLISH 1 q2 new");
+    pair.expect_events(["message q2 new"]);
+}
+
+#[test]
 fn stale_ack_after_reconnect() {
     for options in [kept(), Options::new("c")] {
         let mut pair: Pair = Pair::new(options.ack_mode(AckMode::Manual));
