@@ -143,7 +143,7 @@ async fn refusals_arrive_although_more_was_sent() -> Result {
     for _ in 0..50 {
         let mut peer = Peer::client(TcpStream::connect(broker.addr()).await?);
         let mut bytes = encode(&OwnedPacket::Connect(connect("a")), V3_1_1).to_vec();
-        bytes.extend((0..100).flat_map(|_| encode(&publish("t", "early", QoS::AtMostOnce, 0), V3_1_1)));
+        bytes.extend((0..10_000).flat_map(|_| encode(&publish("t", "early", QoS::AtMostOnce, 0), V3_1_1)));
         peer.send_raw(&bytes).await?;
         assert_eq!(show(&peer.recv().await?), "CONNACK 5");
         peer.expect_closed().await?;
