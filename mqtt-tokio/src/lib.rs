@@ -9,6 +9,7 @@ mod error;
 mod message;
 mod publish;
 mod registry;
+mod routes;
 mod shared;
 mod status;
 mod subscription;

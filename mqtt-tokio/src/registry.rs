@@ -8,6 +8,7 @@ use mqtt_client::{QoS, TopicFilter, TopicNameRef};
 use mqtt_codec::FilterMap;
 
 use crate::message::{Ack, ReceivedMessage};
+use crate::routes::Routes;
 
 /// What happens to a message for a stream whose buffer is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -56,8 +57,6 @@ pub(crate) struct QueueState {
     /// As it is counted in the registry.
     pressure: Pressure,
     pub(crate) closed: bool,
-    /// The last message that was offered: a stream with several filters gets it once.
-    stamp: u64,
 }
 
 impl Queue {
@@ -74,7 +73,6 @@ impl Queue {
                 dropped: 0,
                 pressure: Pressure::None,
                 closed: false,
-                stamp: 0,
             }),
         }
     }
@@ -174,8 +172,8 @@ impl Pressures {
 
 /// The streams of one Topic Filter.
 #[derive(Default)]
-struct Entry {
-    streams: Vec<Arc<Queue>>,
+pub(crate) struct Entry {
+    pub(crate) streams: Vec<Arc<Queue>>,
     /// The QoS that the Server granted a request for, if it has.
     asked: Option<QoS>,
 }
@@ -184,7 +182,7 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Registry {
     filters: FilterMap<Entry>,
-    stamp: u64,
+    routes: Routes,
     pressures: Pressures,
     /// Filters that no stream wants any more and that are still to be unsubscribed.
     pub(crate) orphans: Vec<TopicFilter>,
@@ -201,6 +199,7 @@ pub(crate) struct Dispatched {
 impl Registry {
     /// Adds a stream; true if the filter must be subscribed for it, anew or with a higher QoS.
     pub(crate) fn add(&mut self, filter: &TopicFilter, qos: QoS, queue: &Arc<Queue>) -> bool {
+        self.routes.clear();
         self.orphans.retain(|orphan| orphan != filter);
         match self.filters.get_mut(filter) {
             Some(entry) => {
@@ -225,6 +224,7 @@ impl Registry {
 
     /// Takes a stream out; the filters that no stream wants any more become orphans if the Server knows them.
     pub(crate) fn remove(&mut self, filters: &[TopicFilter], queue: &Arc<Queue>) {
+        self.routes.clear();
         for filter in filters {
             let Some(entry) = self.filters.get_mut(filter) else { continue };
             entry.streams.retain(|stream| !Arc::ptr_eq(stream, queue));
@@ -254,14 +254,7 @@ impl Registry {
 
     /// How many streams want a message on this topic. A stream counts once, however many of its filters match.
     pub(crate) fn count(&mut self, topic: TopicNameRef<'_>) -> usize {
-        self.stamp += 1;
-        let mut count = 0;
-        for stream in self.filters.matches(topic).flat_map(|entry| &entry.streams) {
-            let mut state = stream.lock();
-            count += usize::from(state.stamp != self.stamp);
-            state.stamp = self.stamp;
-        }
-        count
+        self.routes.of(topic, &self.filters).len()
     }
 
     /// Gives the message once to each stream with a filter that matches.
@@ -272,30 +265,11 @@ impl Registry {
         message: ReceivedMessage,
         into: &mut Dispatched,
     ) {
-        self.stamp += 1;
-        let mut message = Some(message);
-        let mut streams = self.filters.matches(topic).flat_map(|entry| &entry.streams).peekable();
-        while let Some(stream) = streams.next() {
-            let mut state = stream.lock();
-            if state.stamp == self.stamp {
-                continue;
-            }
-            state.stamp = self.stamp;
-            let copy = if streams.peek().is_none() { message.take() } else { message.clone() };
-            let Some(mut copy) = copy else { break };
-            // A stream that has room takes the message now.
-            if state.pressure == Pressure::None && copy.ack.as_ref().is_some_and(|ack| ack.on_taking) {
-                into.due.extend(copy.ack.take());
-            }
-            let offered = state.offer(copy);
-            drop(state);
-            let (before, after) = offered.pressure;
-            if before != after {
-                self.pressures.count(before, after);
-            }
-            into.wakers.extend(offered.waker);
-            into.due.extend(offered.dropped);
+        let Some((last, others)) = self.routes.of(topic, &self.filters).split_last() else { return };
+        for stream in others {
+            deliver(stream, message.clone(), &mut self.pressures, into);
         }
+        deliver(last, message, &mut self.pressures, into);
     }
 
     /// Ends all streams: each yields what it holds, and then nothing.
@@ -308,7 +282,25 @@ impl Registry {
             }
         }
         self.filters = FilterMap::new();
+        self.routes.clear();
         self.orphans.clear();
         self.pressures = Pressures::default();
     }
+}
+
+#[inline]
+fn deliver(stream: &Queue, mut message: ReceivedMessage, pressures: &mut Pressures, into: &mut Dispatched) {
+    let mut state = stream.lock();
+    // A stream that has room takes the message now.
+    if state.pressure == Pressure::None {
+        into.due.extend(message.ack.take_if(|ack| ack.on_taking));
+    }
+    let offered = state.offer(message);
+    drop(state);
+    let (before, after) = offered.pressure;
+    if before != after {
+        pressures.count(before, after);
+    }
+    into.wakers.extend(offered.waker);
+    into.due.extend(offered.dropped);
 }

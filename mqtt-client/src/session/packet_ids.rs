@@ -17,6 +17,19 @@ struct Slot {
     owner: Owner,
 }
 
+impl Slot {
+    #[inline]
+    fn home(&self, mask: usize) -> usize {
+        usize::from(self.id.get()) & mask
+    }
+
+    /// How far from its home it is when it is at `at`.
+    #[inline]
+    fn distance(&self, at: usize, mask: usize) -> usize {
+        at.wrapping_sub(self.home(mask)) & mask
+    }
+}
+
 /// Up to this many slots are kept when no identifier is in use.
 const KEEP: usize = 256;
 
@@ -48,29 +61,44 @@ impl PacketIds {
             id = id.next();
         }
         self.next = id.next();
-        self.insert(id, owner);
+        self.occupy(id, owner);
         Some(id)
     }
 
     /// Marks `id` as in use; false if it is already.
     pub(crate) fn insert(&mut self, id: PacketId, owner: Owner) -> bool {
+        if self.find(id).is_some() {
+            return false;
+        }
+        self.occupy(id, owner);
+        true
+    }
+
+    #[inline]
+    fn occupy(&mut self, id: PacketId, owner: Owner) {
         // At most half full, so that a free slot ends every probe soon.
         if (self.len + 1) * 2 > self.slots.len() {
             self.grow();
         }
-        let Some(mask) = self.slots.len().checked_sub(1) else { return false };
-        let mut at = usize::from(id.get()) & mask;
-        loop {
-            match self.slots.get_mut(at) {
-                Some(slot @ None) => {
-                    *slot = Some(Slot { id, owner });
-                    self.len += 1;
-                    return true;
-                }
-                Some(Some(slot)) if slot.id == id => return false,
-                Some(Some(_)) => at = (at + 1) & mask,
-                None => return false,
+        self.len += 1;
+        self.put(Slot { id, owner });
+    }
+
+    /// Puts a slot as near to its home as it gets, where one that is nearer to its own gives way: so the slots behind
+    /// one another are in the order of their homes.
+    #[inline]
+    fn put(&mut self, mut slot: Slot) {
+        let Some(mask) = self.slots.len().checked_sub(1) else { return };
+        let mut at = slot.home(mask);
+        while let Some(place) = self.slots.get_mut(at) {
+            let Some(there) = place else {
+                *place = Some(slot);
+                return;
+            };
+            if there.distance(at, mask) < slot.distance(at, mask) {
+                core::mem::swap(there, &mut slot);
             }
+            at = (at + 1) & mask;
         }
     }
 
@@ -84,21 +112,17 @@ impl PacketIds {
     pub(crate) fn remove(&mut self, id: PacketId) -> Option<Owner> {
         let (mut hole, owner) = self.find(id)?;
         let mask = self.slots.len() - 1;
-        let mut at = hole;
-        // Close the hole: an entry that was pushed beyond it moves back into it.
+        // Close the hole: what follows moves back by one, up to the first that is where it belongs.
         loop {
-            at = (at + 1) & mask;
-            let Some(Some(slot)) = self.slots.get(at).copied() else { break };
-            let home = usize::from(slot.id.get()) & mask;
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
-                if let Some(place) = self.slots.get_mut(hole) {
-                    *place = Some(slot);
-                }
-                hole = at;
+            let next = (hole + 1) & mask;
+            let moved = self.slots.get(next).copied().flatten().filter(|slot| slot.distance(next, mask) > 0);
+            if let Some(place) = self.slots.get_mut(hole) {
+                *place = moved;
             }
-        }
-        if let Some(place) = self.slots.get_mut(hole) {
-            *place = None;
+            if moved.is_none() {
+                break;
+            }
+            hole = next;
         }
         self.len -= 1;
         if self.len == 0 && self.slots.len() > KEEP {
@@ -125,11 +149,17 @@ impl PacketIds {
     fn find(&self, id: PacketId) -> Option<(usize, Owner)> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = usize::from(id.get()) & mask;
+        let mut distance = 0;
         while let Some(Some(slot)) = self.slots.get(at) {
             if slot.id == id {
                 return Some((at, slot.owner));
             }
+            // It would have made this one give way.
+            if slot.distance(at, mask) < distance {
+                return None;
+            }
             at = (at + 1) & mask;
+            distance += 1;
         }
         None
     }
@@ -138,9 +168,8 @@ impl PacketIds {
     fn grow(&mut self) {
         let len = (self.slots.len() * 2).max(16);
         let old = core::mem::replace(&mut self.slots, alloc::vec![None; len]);
-        self.len = 0;
         for slot in old.into_iter().flatten() {
-            self.insert(slot.id, slot.owner);
+            self.put(slot);
         }
     }
 }
