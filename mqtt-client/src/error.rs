@@ -193,8 +193,8 @@ pub enum OptionsError {
     /// A time-out of zero.
     #[error("a time-out must be longer than zero")]
     ZeroTimeout,
-    /// `max_in_flight` is not within 1 to 65 535.
-    #[error("max_in_flight must be from 1 to 65535")]
+    /// `max_in_flight` or `max_in_flight_qos2` is not within 1 to 65 535.
+    #[error("max_in_flight and max_in_flight_qos2 must be from 1 to 65535")]
     MaxInFlight,
     /// `max_packet_size` is below 2 bytes or above the protocol's 268 435 460.
     #[error("max_packet_size must be from 2 to 268435460 bytes (section 2.2.3)")]

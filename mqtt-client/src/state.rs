@@ -60,6 +60,8 @@ pub(crate) struct Connected {
 pub(crate) struct Flow {
     /// PUBLISHes and PUBRELs sent on this connection and not acknowledged.
     pub(crate) in_flight: usize,
+    /// Those of them with QoS 2.
+    pub(crate) in_flight_qos2: usize,
     /// The first PUBREL that is still to be sent (again) on this connection.
     pub(crate) released: u32,
     /// The first PUBLISH in flight that is still to be sent again on this connection.
@@ -70,7 +72,8 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Nothing is in flight, nothing to be sent again.
-    pub(crate) const IDLE: Self = Self { in_flight: 0, released: NIL, sent: NIL, requests: NIL };
+    pub(crate) const IDLE: Self =
+        Self { in_flight: 0, in_flight_qos2: 0, released: NIL, sent: NIL, requests: NIL };
 
     /// Whether everything from earlier connections was sent again, so that new messages may follow.
     #[inline]

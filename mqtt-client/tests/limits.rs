@@ -96,7 +96,7 @@ fn qos0_into_the_output() {
 
 #[test]
 fn output_of_publishes_is_bounded() {
-    let mut pair: Pair = Pair::new(kept().max_in_flight(65_535));
+    let mut pair: Pair = Pair::new(kept().max_in_flight(65_535).max_in_flight_qos2(65_535));
     pair.open(false);
     let payload = "x".repeat(1000);
     for n in 0..5000 {

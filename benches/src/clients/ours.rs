@@ -15,7 +15,8 @@ const LAST: Duration = Duration::from_secs(60);
 pub(super) fn run(workload: &Workload) -> Result<u64, Failure> {
     super::runtime()?.block_on(async {
         let uri = format!("mqtt://127.0.0.1:{}", workload.port);
-        let options = Options::new("bench").max_in_flight(u32::from(workload.window));
+        let window = u32::from(workload.window);
+        let options = Options::new("bench").max_in_flight(window).max_in_flight_qos2(window);
         let client = Client::<PubSub>::connect(&uri, options).await?;
         match workload.case.direction {
             Direction::Publish => publish(&client, workload).await,

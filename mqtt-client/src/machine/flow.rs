@@ -46,6 +46,7 @@ impl Core {
             stats: &mut self.stats,
             version: self.options.version,
             window: self.options.max_in_flight as usize,
+            window_qos2: self.options.max_in_flight_qos2 as usize,
         })
     }
 
@@ -66,7 +67,7 @@ impl Core {
     #[inline]
     pub(super) fn send_now(&mut self, message: Message) -> Result<PublishToken, Message> {
         let Some(mut sender) = self.sender() else { return Err(message) };
-        if !sender.session.outgoing.queue.is_empty() || !sender.may_launch() {
+        if !sender.session.outgoing.queue.is_empty() || !sender.may_launch(message.qos) {
             return Err(message);
         }
         let place = sender.session.outgoing.admit(message);
@@ -97,10 +98,11 @@ impl Core {
     #[inline]
     pub(super) fn leave_flight(&mut self, place: u32) {
         let next = self.session.outgoing.next(place);
-        let is_sent = self.session.outgoing.get(place).is_some_and(Entry::is_sent);
+        let sent = self.session.outgoing.get(place).filter(|entry| entry.is_sent()).map(Entry::qos);
         let Some(flow) = self.flow_mut() else { return };
-        if is_sent {
+        if let Some(qos) = sent {
             flow.in_flight = flow.in_flight.saturating_sub(1);
+            flow.in_flight_qos2 = flow.in_flight_qos2.saturating_sub(usize::from(qos == QoS::ExactlyOnce));
         }
         if flow.sent == place {
             flow.sent = next;
@@ -144,6 +146,7 @@ struct Sender<'c> {
     stats: &'c mut Stats,
     version: ProtocolVersion,
     window: usize,
+    window_qos2: usize,
 }
 
 impl Sender<'_> {
@@ -160,13 +163,25 @@ impl Sender<'_> {
 
     /// Whether a new message may go into flight.
     #[inline]
-    fn may_launch(&self) -> bool {
-        self.flow.has_resumed() && self.flow.in_flight < self.window && !self.outbox.is_full_of_publishes()
+    fn may_launch(&self, qos: QoS) -> bool {
+        self.flow.has_resumed() && self.has_window(qos) && !self.outbox.is_full_of_publishes()
+    }
+
+    #[inline]
+    fn has_window(&self, qos: QoS) -> bool {
+        self.flow.in_flight < self.window
+            && (qos != QoS::ExactlyOnce || self.flow.in_flight_qos2 < self.window_qos2)
+    }
+
+    #[inline]
+    fn count(&mut self, qos: QoS) {
+        self.flow.in_flight += 1;
+        self.flow.in_flight_qos2 += usize::from(qos == QoS::ExactlyOnce);
     }
 
     /// PUBRELs are small and the window bounds them: they do not wait for the output to drain.
     fn resend_pubrels(&mut self) {
-        while self.flow.in_flight < self.window {
+        while self.has_window(QoS::ExactlyOnce) {
             let place = self.flow.released;
             let Some(entry) = self.session.outgoing.get(place) else { return };
             if let Some(id) = entry.id.filter(|_| !entry.is_sent()) {
@@ -176,24 +191,28 @@ impl Sender<'_> {
                 // A packet of four bytes is never too large.
                 let _ = self.outbox.packet(&packet, self.version);
                 self.session.outgoing.sent_again(place, offset);
-                self.flow.in_flight += 1;
+                self.count(QoS::ExactlyOnce);
             }
             self.flow.released = self.session.outgoing.next(place);
         }
     }
 
-    /// Behind the PUBRELs: as long as one of those is held back, the window is full.
+    /// Behind the PUBRELs.
     fn resend_publishes(&mut self) {
-        while self.flow.in_flight < self.window && !self.outbox.is_full_of_publishes() {
+        while self.flow.released == NIL && !self.outbox.is_full_of_publishes() {
             let place = self.flow.sent;
             let Some(entry) = self.session.outgoing.get(place) else { return };
+            let qos = entry.qos();
+            if !self.has_window(qos) {
+                return;
+            }
             if let Some(message) = entry.message.as_ref().filter(|_| !entry.is_sent()) {
                 let offset = self.outbox.offset();
                 self.stats.resent += u64::from(entry.dup);
                 // Its size was checked when it was admitted.
                 let _ = self.outbox.publish(message, entry.delivery());
                 self.session.outgoing.sent_again(place, offset);
-                self.flow.in_flight += 1;
+                self.count(qos);
             }
             self.flow.sent = self.session.outgoing.next(place);
         }
@@ -232,8 +251,12 @@ impl Sender<'_> {
     }
 
     fn send_queued(&mut self) {
-        while self.may_launch() && !self.session.outgoing.queue.is_empty() {
+        loop {
             let place = self.session.outgoing.queue.first();
+            let Some(qos) = self.session.outgoing.get(place).map(Entry::qos) else { return };
+            if !self.may_launch(qos) {
+                return;
+            }
             self.session.outgoing.dequeue(place);
             if self.launch(place).is_none() {
                 self.session.outgoing.requeue_first(place);
@@ -256,8 +279,8 @@ impl Sender<'_> {
         {
             // Its size was checked when it was admitted.
             let _ = self.outbox.publish(message, delivery);
+            self.count(delivery.qos());
         }
-        self.flow.in_flight += 1;
         Some(token)
     }
 }

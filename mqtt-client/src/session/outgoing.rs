@@ -54,6 +54,16 @@ impl Entry {
         self.dup || self.attempted || self.stage == Stage::AwaitingPubcomp
     }
 
+    /// Its QoS; a PUBREL belongs to QoS 2 though its message may be gone.
+    #[inline]
+    pub(crate) fn qos(&self) -> QoS {
+        match (self.stage, &self.message) {
+            (Stage::AwaitingPuback, _) => QoS::AtLeastOnce,
+            (Stage::AwaitingPubrec | Stage::AwaitingPubcomp, _) => QoS::ExactlyOnce,
+            (Stage::Queued, message) => message.as_ref().map_or(QoS::AtMostOnce, |message| message.qos),
+        }
+    }
+
     /// How it is to be delivered, with DUP as the earlier connections have it.
     pub(crate) fn delivery(&self) -> Delivery {
         match (self.stage, self.id) {

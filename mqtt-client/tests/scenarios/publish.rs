@@ -131,6 +131,35 @@ fn window_counts_pubrel() {
 }
 
 #[test]
+fn qos2_has_a_window_of_its_own() {
+    let mut pair: Pair = Pair::new(kept().max_in_flight(3).max_in_flight_qos2(1));
+    pair.open(false);
+    for (name, qos) in [("a", Q1), ("b", Q2), ("c", Q2), ("d", Q1)] {
+        pair.publish(name, qos);
+    }
+    pair.expect(["PUBLISH 1 q1 a", "PUBLISH 2 q2 b"]);
+    pair.peer("PUBACK 1");
+    pair.expect([]);
+    pair.peer("PUBREC 2");
+    pair.expect(["PUBREL 2"]);
+    pair.peer("PUBCOMP 2");
+    pair.expect(["PUBLISH 3 q2 c", "PUBLISH 4 q1 d"]);
+    // Sending again keeps to it as well, and to the order.
+    let mut pair = pair.restart(kept(), |session| session);
+    pair.open(true);
+    pair.expect(["PUBLISH 3 q2 dup c", "PUBLISH 4 q1 dup d"]);
+    pair.publish("e", Q2);
+    pair.expect(["PUBLISH 5 q2 e"]);
+    let mut pair = pair.restart(kept().max_in_flight_qos2(1), |session| session);
+    pair.open(true);
+    pair.expect(["PUBLISH 3 q2 dup c", "PUBLISH 4 q1 dup d"]);
+    pair.peer("PUBREC 3");
+    pair.expect(["PUBREL 3"]);
+    pair.peer("PUBCOMP 3");
+    pair.expect(["PUBLISH 5 q2 dup e"]);
+}
+
+#[test]
 fn window_shrink() {
     let mut pair: Pair = Pair::new(kept().max_in_flight(5));
     pair.open(false);

@@ -78,11 +78,7 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     let uri = format!("mqtt://{}{}", user.map(|user| format!("{user}@")).unwrap_or_default(), wire.addr());
     let id = format!("quickstart-{:08x}", SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos());
     let backoff = Backoff::default().initial(Duration::from_millis(50)).max(Duration::from_millis(500));
-    // A window of 20, since mosquitto 2.0 acknowledges and drops what is beyond its own `max_inflight_messages`.
-    let options = Options::new(id.clone())
-        .version(version)
-        .max_in_flight(20)
-        .backoff(backoff.stable_after(Duration::ZERO));
+    let options = Options::new(id.clone()).version(version).backoff(backoff.stable_after(Duration::ZERO));
 
     // With Clean Session off, client and broker both remember what is under way when the connection breaks.
     let client = Client::<PubSub>::connect(&uri, options.clone().clean_session(false)).await?;
