@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod clients;
+pub mod core;
 pub mod end_to_end;
 pub mod meter;
 pub mod process;

@@ -4,6 +4,7 @@ use crate::keep_alive::KeepAlive;
 use crate::session::incoming::AckQueue;
 use crate::session::slab::NIL;
 use crate::time::Time;
+use mqtt_codec::QoS;
 
 /// Where a [`Client`](crate::Client) stands with its Network Connection.
 ///
@@ -74,6 +75,13 @@ impl Flow {
     /// Nothing is in flight, nothing to be sent again.
     pub(crate) const IDLE: Self =
         Self { in_flight: 0, in_flight_qos2: 0, released: NIL, sent: NIL, requests: NIL };
+
+    /// One more is in flight.
+    #[inline]
+    pub(crate) fn count(&mut self, qos: QoS) {
+        self.in_flight += 1;
+        self.in_flight_qos2 += usize::from(qos == QoS::ExactlyOnce);
+    }
 
     /// Whether everything from earlier connections was sent again, so that new messages may follow.
     #[inline]

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use mqtt_codec::{
-    Packet, PacketId, QoS, Subscribe, SubscribeFilters, TopicFilter, Unsubscribe, UnsubscribeFilters,
+    Delivery, Packet, PacketId, QoS, Subscribe, SubscribeFilters, TopicFilter, Unsubscribe,
+    UnsubscribeFilters,
 };
 
 use super::Core;
@@ -27,7 +28,7 @@ impl Core {
         if self.has_unread_events() {
             return Err(PublishError::QueueFull(message));
         }
-        let message = if message.qos == QoS::AtMostOnce {
+        if message.qos == QoS::AtMostOnce {
             if matches!(self.link, Link::Disconnected) && !self.options.queue_qos0 {
                 return Err(PublishError::NotConnected(message));
             }
@@ -35,16 +36,14 @@ impl Core {
             if self.outbox.len() + self.session.outgoing.queued_size() + len > max {
                 return Err(PublishError::QueueFull(message));
             }
-            match self.send_qos0_now(message) {
-                Ok(()) => return Ok(None),
-                Err(message) => message,
+            if self.admits_qos0() {
+                // Its size was checked just now.
+                let _ = self.outbox.publish(&message, Delivery::AtMostOnce);
+                return Ok(None);
             }
-        } else {
-            match self.send_now(message) {
-                Ok(token) => return Ok(Some(token)),
-                Err(message) => message,
-            }
-        };
+        } else if let Some(id) = self.admit(message.qos) {
+            return Ok(Some(self.send_admitted(message, id)));
+        }
         let outgoing = &mut self.session.outgoing;
         if outgoing.queued_len() >= self.options.max_queue_len || outgoing.queued_size() + len > max {
             return Err(PublishError::QueueFull(message));

@@ -22,6 +22,7 @@ use crate::stats::Stats;
 
 impl Core {
     /// The flow of the connection on which packets may be sent now.
+    #[inline]
     pub(super) fn flow_mut(&mut self) -> Option<&mut Flow> {
         match &mut self.link {
             Link::Connected(connected) => Some(&mut connected.flow),
@@ -63,42 +64,46 @@ impl Core {
         sender.send_all(connected);
     }
 
-    /// Sends a QoS 1 or 2 message at once if nothing is in its way; gives it back otherwise.
+    /// An identifier for a QoS 1 or 2 message that may be sent at once, since nothing is in its way.
     #[inline]
-    pub(super) fn send_now(&mut self, message: Message) -> Result<PublishToken, Message> {
-        let Some(mut sender) = self.sender() else { return Err(message) };
-        if !sender.session.outgoing.queue.is_empty() || !sender.may_launch(message.qos) {
-            return Err(message);
+    pub(super) fn admit(&mut self, qos: QoS) -> Option<PacketId> {
+        let sender = self.sender()?;
+        if !sender.session.outgoing.queue.is_empty() || !sender.may_launch(qos) {
+            return None;
         }
-        let place = sender.session.outgoing.admit(message);
-        match sender.launch(place) {
-            Some(token) => Ok(token),
-            // All identifiers are in use.
-            None => match sender.session.outgoing.withdraw(place) {
-                Some((_, entry)) => {
-                    entry.message.map_or(Ok(PublishToken { index: place, generation: 0 }), Err)
-                }
-                None => Ok(PublishToken { index: place, generation: 0 }),
-            },
-        }
+        let place = sender.session.outgoing.next_place();
+        sender.session.ids.allocate(Owner::Publish(place))
     }
 
-    /// Sends a QoS 0 message at once, if there is a connection and none waits before it.
+    /// Sends a message under the identifier that [`admit`](Self::admit) gave.
     #[inline]
-    pub(super) fn send_qos0_now(&mut self, message: Message) -> Result<(), Message> {
-        let Some(sender) = self.sender() else { return Err(message) };
-        if !sender.session.outgoing.queue_qos0.is_empty() {
-            return Err(message);
+    pub(super) fn send_admitted(&mut self, message: Message, id: PacketId) -> PublishToken {
+        let offset = self.outbox.offset();
+        let delivery = match message.qos {
+            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+            _ => Delivery::AtLeastOnce { id, dup: false },
+        };
+        // Its size was checked before.
+        let _ = self.outbox.publish(&message, delivery);
+        if let Some(flow) = self.flow_mut() {
+            flow.count(message.qos);
         }
-        sender.outbox.publish(&message, Delivery::AtMostOnce).map_err(|_| message)
+        self.session.outgoing.insert_in_flight(message, id, offset)
+    }
+
+    /// Whether a QoS 0 message may be sent at once: there is a connection, and none waits before it.
+    #[inline]
+    pub(super) fn admits_qos0(&mut self) -> bool {
+        self.flow_mut().is_some() && self.session.outgoing.queue_qos0.is_empty()
     }
 
     /// The entry is about to be acknowledged or to become a PUBREL: it gives up its place in the window, and whatever
     /// was going to be sent from it on.
     #[inline]
     pub(super) fn leave_flight(&mut self, place: u32) {
-        let next = self.session.outgoing.next(place);
-        let sent = self.session.outgoing.get(place).filter(|entry| entry.is_sent()).map(Entry::qos);
+        let Some(entry) = self.session.outgoing.get(place) else { return };
+        let next = entry.next();
+        let sent = if entry.is_sent() { Some(entry.qos()) } else { None };
         let Some(flow) = self.flow_mut() else { return };
         if let Some(qos) = sent {
             flow.in_flight = flow.in_flight.saturating_sub(1);
@@ -173,12 +178,6 @@ impl Sender<'_> {
             && (qos != QoS::ExactlyOnce || self.flow.in_flight_qos2 < self.window_qos2)
     }
 
-    #[inline]
-    fn count(&mut self, qos: QoS) {
-        self.flow.in_flight += 1;
-        self.flow.in_flight_qos2 += usize::from(qos == QoS::ExactlyOnce);
-    }
-
     /// PUBRELs are small and the window bounds them: they do not wait for the output to drain.
     fn resend_pubrels(&mut self) {
         while self.has_window(QoS::ExactlyOnce) {
@@ -191,7 +190,7 @@ impl Sender<'_> {
                 // A packet of four bytes is never too large.
                 let _ = self.outbox.packet(&packet, self.version);
                 self.session.outgoing.sent_again(place, offset);
-                self.count(QoS::ExactlyOnce);
+                self.flow.count(QoS::ExactlyOnce);
             }
             self.flow.released = self.session.outgoing.next(place);
         }
@@ -212,7 +211,7 @@ impl Sender<'_> {
                 // Its size was checked when it was admitted.
                 let _ = self.outbox.publish(message, entry.delivery());
                 self.session.outgoing.sent_again(place, offset);
-                self.count(qos);
+                self.flow.count(qos);
             }
             self.flow.sent = self.session.outgoing.next(place);
         }
@@ -279,7 +278,7 @@ impl Sender<'_> {
         {
             // Its size was checked when it was admitted.
             let _ = self.outbox.publish(message, delivery);
-            self.count(delivery.qos());
+            self.flow.count(delivery.qos());
         }
         Some(token)
     }

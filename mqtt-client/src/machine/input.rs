@@ -328,7 +328,7 @@ impl Core {
     fn deliver<'a>(&mut self, place: u32, id: PacketId) -> Option<Event<'a>> {
         self.leave_flight(place);
         self.session.ids.remove(id);
-        let (token, _) = self.session.outgoing.resolve(place)?;
+        let token = self.session.outgoing.finish(place)?;
         self.stats.delivered += 1;
         self.pump();
         Some(Event::Published { token, outcome: Outcome::Delivered })

@@ -54,6 +54,12 @@ impl Entry {
         self.dup || self.attempted || self.stage == Stage::AwaitingPubcomp
     }
 
+    /// The place behind it in its list.
+    #[inline]
+    pub(crate) const fn next(&self) -> u32 {
+        self.links.next()
+    }
+
     /// Its QoS; a PUBREL belongs to QoS 2 though its message may be gone.
     #[inline]
     pub(crate) fn qos(&self) -> QoS {
@@ -151,16 +157,16 @@ impl Outgoing {
     }
 
     #[inline]
-    fn insert(&mut self, message: Message, stage: Stage) -> u32 {
+    fn insert(&mut self, message: Message, stage: Stage, id: Option<PacketId>, sent_at: u64) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         self.slab.insert(Entry {
             links: Links::NONE,
             generation: self.generation,
             stage,
-            id: None,
+            id,
             dup: false,
             attempted: false,
-            sent_at: UNSENT,
+            sent_at,
             message: Some(message),
         })
     }
@@ -168,7 +174,7 @@ impl Outgoing {
     /// Puts a message of `size` bytes at the end of its queue.
     pub(crate) fn enqueue(&mut self, message: Message, size: usize) -> PublishToken {
         let qos = message.qos;
-        let place = self.insert(message, Stage::Queued);
+        let place = self.insert(message, Stage::Queued, None, UNSENT);
         self.queued_size += size;
         match qos {
             QoS::AtMostOnce => self.queue_qos0.push_back(&mut self.slab, place),
@@ -177,10 +183,20 @@ impl Outgoing {
         self.token(place)
     }
 
-    /// Makes an entry in no list for a message that goes into flight at once.
+    /// The place that the next entry gets.
     #[inline]
-    pub(crate) fn admit(&mut self, message: Message) -> u32 {
-        self.insert(message, Stage::Queued)
+    pub(crate) fn next_place(&self) -> u32 {
+        self.slab.next_place()
+    }
+
+    /// Puts a message into flight at once, under `id`; it starts at `offset` of the stream.
+    #[inline]
+    pub(crate) fn insert_in_flight(&mut self, message: Message, id: PacketId, offset: u64) -> PublishToken {
+        let stage =
+            if message.qos == QoS::ExactlyOnce { Stage::AwaitingPubrec } else { Stage::AwaitingPuback };
+        let place = self.insert(message, stage, Some(id), offset);
+        self.sent.push_back(&mut self.slab, place);
+        PublishToken { index: place, generation: self.generation }
     }
 
     /// Takes the first entry of a queue out of it.
@@ -249,18 +265,27 @@ impl Outgoing {
     pub(crate) fn resolve(&mut self, place: u32) -> Option<(PublishToken, Entry)> {
         let entry = self.slab.get(place)?;
         let token = PublishToken { index: place, generation: entry.generation };
-        match entry.stage {
+        self.unlink(place, entry.stage);
+        self.slab.remove(place).map(|entry| (token, entry))
+    }
+
+    /// As [`resolve`](Self::resolve), when only the token matters.
+    #[inline]
+    pub(crate) fn finish(&mut self, place: u32) -> Option<PublishToken> {
+        let entry = self.slab.get(place)?;
+        let token = PublishToken { index: place, generation: entry.generation };
+        self.unlink(place, entry.stage);
+        self.slab.discard(place);
+        Some(token)
+    }
+
+    #[inline]
+    fn unlink(&mut self, place: u32, stage: Stage) {
+        match stage {
             Stage::Queued => self.dequeue(place),
             Stage::AwaitingPuback | Stage::AwaitingPubrec => self.sent.unlink(&mut self.slab, place),
             Stage::AwaitingPubcomp => self.released.unlink(&mut self.slab, place),
         }
-        self.slab.remove(place).map(|entry| (token, entry))
-    }
-
-    /// Takes an entry out that is in no list.
-    pub(crate) fn withdraw(&mut self, place: u32) -> Option<(PublishToken, Entry)> {
-        let token = self.token(place);
-        self.slab.remove(place).map(|entry| (token, entry))
     }
 
     /// The connection ended after `taken` bytes of its stream: what was sent at all carries DUP from now on

@@ -34,6 +34,12 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// The place that the next entry gets.
+    #[inline]
+    pub(crate) fn next_place(&self) -> u32 {
+        if self.free == NIL { self.slots.len() as u32 } else { self.free }
+    }
+
     #[inline]
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
         self.len += 1;
@@ -76,13 +82,27 @@ impl<T> Slab<T> {
         let Slot::Used(entry) = core::mem::replace(slot, Slot::Free { next: self.free }) else {
             return None;
         };
+        self.freed(place);
+        Some(entry)
+    }
+
+    /// Drops an entry where it is.
+    #[inline]
+    pub(crate) fn discard(&mut self, place: u32) {
+        if let Some(slot @ Slot::Used(_)) = self.slots.get_mut(place as usize) {
+            *slot = Slot::Free { next: self.free };
+            self.freed(place);
+        }
+    }
+
+    #[inline]
+    fn freed(&mut self, place: u32) {
         self.free = place;
         self.len -= 1;
         if self.len == 0 && self.slots.len() > KEEP {
             self.slots = Vec::new();
             self.free = NIL;
         }
-        Some(entry)
     }
 }
 
