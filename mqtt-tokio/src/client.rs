@@ -18,7 +18,7 @@ use crate::driver::{Driver, First};
 use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 use crate::publish::{self, Publish, Receipt};
 use crate::shared::{Core, Handle, Phase, Shared};
-use crate::status::StatusStream;
+use crate::status::{Status, StatusStream};
 use crate::subscription::{self, Subscribe};
 use crate::transport::Connector;
 use crate::uri::Uri;
@@ -175,6 +175,31 @@ impl<P: Profile> Client<P> {
         StatusStream { receiver: self.handle.shared().lock().status.subscribe() }
     }
 
+    /// Waits until the client is connected: at once if it is. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ConnectError::Connection`] when the driver gives up, [`ConnectError::Closed`] when the client is closed.
+    pub async fn connected(&self) -> Result<(), ConnectError> {
+        let mut changes = {
+            let inner = self.handle.shared().lock();
+            if inner.core.state() == State::Connected {
+                return Ok(());
+            }
+            if inner.phase == Phase::Closed {
+                return Err(ConnectError::Closed);
+            }
+            StatusStream { receiver: inner.status.subscribe() }
+        };
+        loop {
+            match changes.next().await {
+                Some(Status::Connected { .. }) => return Ok(()),
+                Some(Status::GaveUp { error }) => return Err(ConnectError::Connection(error)),
+                Some(Status::Disconnected) | None => return Err(ConnectError::Closed),
+                Some(_) => {}
+            }
+        }
+    }
+
     /// Whether the Server has accepted the present connection.
     pub fn is_connected(&self) -> bool {
         self.handle.shared().lock().core.state() == State::Connected
@@ -233,6 +258,13 @@ impl Builder {
     /// A client whose transports `connector` opens.
     pub fn with_connector(connector: Connector, options: Options) -> Self {
         Self { options, connector, session: Session::new() }
+    }
+
+    /// Opens transports in another way than by TCP to the address of the URI.
+    #[must_use]
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = connector;
+        self
     }
 
     /// Continues a Session of an earlier client.

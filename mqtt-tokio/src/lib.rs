@@ -39,3 +39,4 @@ pub use mqtt_client::{
     PubSub, Publisher, QoS, RequestError, Session, SessionLoss, Stats, SubackCode, Subscriber, TopicError,
     TopicFilter, TopicName, Will,
 };
+pub use mqtt_codec;
