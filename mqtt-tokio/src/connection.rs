@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -62,6 +62,10 @@ pub(crate) struct Connection {
     segments: Vec<Bytes>,
     written: usize,
     dispatched: Dispatched,
+    /// Something was written that may still be in the transport.
+    unflushed: bool,
+    /// Writing failed: what can be read still is, and then the connection ends.
+    write_error: Option<io::Error>,
     wakers: Vec<Waker>,
     /// The core was told that nobody reads.
     paused: bool,
@@ -69,6 +73,8 @@ pub(crate) struct Connection {
     stuck_since: Option<Time>,
     /// DISCONNECT is on its way; it must be gone by then.
     finish_by: Option<Instant>,
+    /// The transport was told that nothing follows.
+    shut: bool,
     /// The Server has accepted this connection.
     pub(crate) connected: bool,
 }
@@ -89,11 +95,14 @@ impl Connection {
             read_size: MIN_READ,
             segments: Vec::new(),
             written: 0,
+            unflushed: false,
+            write_error: None,
             dispatched: Dispatched::default(),
             wakers: Vec::new(),
             paused: false,
             stuck_since: None,
             finish_by: None,
+            shut: false,
             connected: false,
         }
     }
@@ -105,45 +114,71 @@ impl Connection {
         timer: &mut Timer,
         cx: &mut Context<'_>,
     ) -> Poll<End> {
+        let polled = self.poll_rounds(shared, timer, cx);
+        // However it ends: DUP, and what is reported as not sent, depend on what the transport took.
+        self.account(&mut shared.lock(), shared.now());
+        polled
+    }
+
+    fn poll_rounds(&mut self, shared: &Arc<Shared>, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..ROUNDS {
-            let step = match self.step(shared, cx) {
-                Ok(step) => step,
-                Err(error) => return Poll::Ready(End::Lost(error)),
-            };
+            let step = self.step(shared, cx);
+            // Even if the connection ends here: those that wait have their outcome.
             for waker in self.wakers.drain(..).chain(self.dispatched.wakers.drain(..)) {
                 waker.wake();
             }
+            let step = match step {
+                Ok(step) => step,
+                Err(error) => return Poll::Ready(End::Lost(error)),
+            };
             let mut progress = step.more;
             match self.poll_write(cx) {
                 Poll::Ready(Ok(wrote)) => progress |= wrote,
-                Poll::Ready(Err(error)) => return Poll::Ready(self.failed(error)),
+                Poll::Ready(Err(_)) if self.finish_by.is_some() => return Poll::Ready(End::Disconnected),
+                Poll::Ready(Err(error)) => self.write_error = Some(error),
                 Poll::Pending => progress |= self.written > 0,
             }
-            if self.finish_by.is_some() && self.segments.is_empty() && !progress {
-                ready!(self.poll_shutdown(timer, cx));
-                return Poll::Ready(End::Disconnected);
-            }
-            if step.read && !step.more {
+            if self.finish_by.is_some() {
+                let written = self.segments.is_empty() && !self.unflushed && !progress;
+                if self.poll_finish(written, cx).is_ready() || timer.poll_until(self.finish_by, cx) {
+                    return Poll::Ready(End::Disconnected);
+                }
+            } else if step.read && !step.more {
                 match self.poll_read(cx) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(End::Lost(ConnectionError::ClosedByServer)),
+                    Poll::Ready(Ok(0)) => return Poll::Ready(self.lost(ConnectionError::ClosedByServer)),
                     Poll::Ready(Ok(_)) => progress = true,
-                    Poll::Ready(Err(error)) => return Poll::Ready(self.failed(error)),
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(self.lost(ConnectionError::Io(Arc::new(error))));
+                    }
                     Poll::Pending => {}
                 }
             }
-            if !progress && !timer.poll_until(step.deadline, cx) {
-                return Poll::Pending;
+            if !progress {
+                if self.write_error.is_some() {
+                    break;
+                }
+                if !timer.poll_until(step.deadline, cx) {
+                    return Poll::Pending;
+                }
             }
+        }
+        if self.write_error.is_some() {
+            return Poll::Ready(self.lost(ConnectionError::ClosedByServer));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn failed(&self, error: io::Error) -> End {
-        match self.finish_by {
-            // The Server may close as soon as it has read the DISCONNECT.
-            Some(_) => End::Disconnected,
-            None => End::Lost(ConnectionError::Io(Arc::new(error))),
+    /// The connection ended with `error`, unless it was writing that failed first.
+    fn lost(&mut self, error: ConnectionError) -> End {
+        End::Lost(self.write_error.take().map_or(error, |error| ConnectionError::Io(Arc::new(error))))
+    }
+
+    /// Tells the core what the transport took.
+    fn account(&mut self, inner: &mut Inner, now: Time) {
+        if self.written > 0 {
+            inner.core.poll_output(now).advance(self.written);
+            self.written = 0;
         }
     }
 
@@ -153,23 +188,20 @@ impl Connection {
         let mut inner = shared.lock();
         let inner = &mut *inner;
         inner.set_driver(cx.waker());
-        if self.written > 0 {
-            inner.core.poll_output(now).advance(self.written);
-            self.written = 0;
-        }
+        self.account(inner, now);
+        // Before the deadlines: that of the PINGRESP does not run while nobody reads.
+        self.pause(inner, now);
         if inner.core.poll_timeout().is_some_and(|due| now >= due) {
             inner.core.handle_timeout(now)?;
         }
-        let stalled = self.pause(inner, now);
         let more = self.feed(inner, shared, now)?;
+        let stalled = self.pause(inner, now);
         ask_for_orphans(inner);
         let closing = self.close_if_asked(inner, shared, now);
         self.segments.clear();
         inner.core.poll_output(now).segments(MAX_WRITE, &mut self.segments);
         inner.driver_sleeps = self.segments.is_empty() && !more;
-        if !inner.room.is_empty() && inner.has_room() {
-            inner.room.take_all(&mut self.wakers);
-        }
+        inner.wake_publishers(&mut self.wakers);
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
         let stalled = stalled.map(|since| shared.instant(since + STALL));
         let deadline = [deadline, closing, stalled, self.finish_by].into_iter().flatten().min();
@@ -196,10 +228,13 @@ impl Connection {
         self.stuck_since.filter(|_| paused)
     }
 
-    /// Whether a stream has no room, and reading on all the same is not called for.
+    /// Whether a stream has no room, and reading on all the same is not called for. Before the CONNACK it is: nothing
+    /// for a stream comes ahead of it.
     fn must_wait(&self, inner: &Inner, now: Time) -> bool {
         let patient = || self.stuck_since.is_none_or(|since| now - since < STALL);
-        inner.registry.is_blocked() && (!inner.has_waiters() || (inner.registry.is_stuck() && patient()))
+        inner.registry.is_blocked()
+            && inner.core.state() == State::Connected
+            && (!inner.has_waiters() || (inner.registry.is_stuck() && patient()))
     }
 
     /// Hands input to the core and its events to their waiters. True if it stopped only to let others have the lock.
@@ -276,8 +311,12 @@ impl Connection {
         None
     }
 
-    /// Writes what was lent. True if something was written and there may be more.
+    /// Writes what was lent, and flushes. True if something was written and there may be more.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.write_error.is_some() {
+            self.segments.clear();
+            return Poll::Ready(Ok(false));
+        }
         let mut transport = Pin::new(&mut self.transport);
         let mut wrote = false;
         let mut at = 0;
@@ -300,6 +339,7 @@ impl Connection {
                 Poll::Pending => return Poll::Pending,
             };
             wrote = true;
+            self.unflushed = true;
             self.written += count;
             while let Some(segment) = self.segments.get_mut(at) {
                 if segment.len() > count {
@@ -311,19 +351,37 @@ impl Connection {
             }
         }
         self.segments.clear();
-        if wrote {
-            if let Poll::Ready(Err(error)) = transport.poll_flush(cx) {
-                return Poll::Ready(Err(error));
+        if self.unflushed {
+            match transport.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                // The transport wakes us for the rest.
+                Poll::Pending => {}
             }
         }
         Poll::Ready(Ok(wrote))
     }
 
-    fn poll_shutdown(&mut self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
-        if Pin::new(&mut self.transport).poll_shutdown(cx).is_ready() || timer.poll_until(self.finish_by, cx)
-        {
-            return Poll::Ready(());
+    /// DISCONNECT is on its way. What comes is read and dropped until the Server closes: it may wait for us to read,
+    /// and to close with bytes unread would be a reset, which can destroy the DISCONNECT [MQTT-3.14.4-1].
+    fn poll_finish(&mut self, written: bool, cx: &mut Context<'_>) -> Poll<()> {
+        if written && !self.shut {
+            match Pin::new(&mut self.transport).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.shut = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
         }
+        for _ in 0..ROUNDS {
+            self.read.clear();
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) if self.shut => return Poll::Ready(()),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(0)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 

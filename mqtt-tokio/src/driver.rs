@@ -192,9 +192,7 @@ fn poll_while_away(
         };
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
         let mut wakers = Vec::new();
-        if !inner.room.is_empty() && inner.has_room() {
-            inner.room.take_all(&mut wakers);
-        }
+        inner.wake_publishers(&mut wakers);
         drop(inner);
         wakers.into_iter().for_each(std::task::Waker::wake);
         let deadline = [deadline, closing, until].into_iter().flatten().min();
@@ -240,7 +238,7 @@ impl Closer {
             inner.core.discard_session();
             take_events(&mut inner, shared, &mut wakers);
             inner.registry.close(&mut wakers);
-            inner.room.take_all(&mut wakers);
+            inner.wake_publishers(&mut wakers);
             inner.closing.take_all(&mut wakers);
             let _ = inner.status.send(status);
         }

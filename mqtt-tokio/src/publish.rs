@@ -92,6 +92,7 @@ enum Want {
 struct Admission<'c> {
     shared: &'c Arc<Shared>,
     message: Option<Result<Message, TopicError>>,
+    qos: QoS,
     ticket: Option<Ticket>,
 }
 
@@ -101,7 +102,8 @@ type Placed = Option<(PublishToken, u32)>;
 impl<'c> Admission<'c> {
     #[inline]
     fn new(publish: Publish<'c>) -> Self {
-        Self { shared: publish.shared, message: Some(publish.message), ticket: None }
+        let qos = publish.message.as_ref().map_or(QoS::AtMostOnce, |message| message.qos);
+        Self { shared: publish.shared, message: Some(publish.message), qos, ticket: None }
     }
 
     #[inline]
@@ -115,7 +117,7 @@ impl<'c> Admission<'c> {
         let mut inner = self.shared.lock();
         match place(&mut inner, message, want, true) {
             Ok(placed) => {
-                inner.room.leave(&mut self.ticket);
+                inner.room(self.qos).leave(&mut self.ticket);
                 if let Some((_, slot)) = placed.filter(|_| want == Want::Delivery) {
                     // In the same breath, while the lock is held.
                     let _ = inner.publishes.poll(slot, cx);
@@ -127,12 +129,12 @@ impl<'c> Admission<'c> {
             }
             Err(PublishError::QueueFull(message)) => {
                 self.message = Some(Ok(message));
-                inner.room.wait(&mut self.ticket, cx);
+                inner.room(self.qos).wait(&mut self.ticket, cx);
                 Shared::unlock_and_wait(inner);
                 Poll::Pending
             }
             Err(error) => {
-                inner.room.leave(&mut self.ticket);
+                inner.room(self.qos).leave(&mut self.ticket);
                 Poll::Ready(Err(error))
             }
         }
@@ -142,7 +144,7 @@ impl<'c> Admission<'c> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.shared.lock().room.leave(&mut self.ticket);
+            self.shared.lock().room(self.qos).leave(&mut self.ticket);
         }
     }
 }

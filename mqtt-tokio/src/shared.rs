@@ -63,8 +63,8 @@ pub(crate) struct Inner {
     pub(crate) driver_sleeps: bool,
     pub(crate) publishes: Completions<Outcome>,
     pub(crate) requests: Completions<Answer>,
-    /// Publishers that wait for room.
-    pub(crate) room: Crowd,
+    /// Publishers that wait for room in the output, with QoS 0, and in the queue, with QoS 1 and 2.
+    room: [Crowd; 2],
     /// Those who wait for the end.
     pub(crate) closing: Crowd,
     pub(crate) registry: Registry,
@@ -84,7 +84,7 @@ impl Shared {
                 driver_sleeps: false,
                 publishes: Completions::new(),
                 requests: Completions::new(),
-                room: Crowd::default(),
+                room: Default::default(),
                 closing: Crowd::default(),
                 registry: Registry::default(),
                 phase: Phase::Open,
@@ -186,15 +186,30 @@ impl Inner {
     /// Whether a future waits for something that the Server must send. The driver reads then even if a stream is full,
     /// or a task that publishes and reads could wait for itself.
     pub(crate) fn has_waiters(&self) -> bool {
-        self.publishes.has_waiters() || self.requests.has_waiters() || !self.room.is_empty()
+        self.publishes.has_waiters()
+            || self.requests.has_waiters()
+            || self.room.iter().any(|room| !room.is_empty())
+            || self.phase != Phase::Open
     }
 
-    /// Whether publishers that wait for room should try again.
-    pub(crate) fn has_room(&self) -> bool {
-        self.phase != Phase::Open
-            || (self.core.output_len() < ENOUGH_OUTPUT / 2
-                && self.core.queue_len()
-                    <= (self.core.options().queue_len_limit() / 2).min(ENOUGH_QUEUED / 2))
+    /// Those who wait for room for a message of this QoS.
+    pub(crate) fn room(&mut self, qos: QoS) -> &mut Crowd {
+        let [output, queue] = &mut self.room;
+        if qos == QoS::AtMostOnce { output } else { queue }
+    }
+
+    /// Has publishers try again if there may be room. QoS 0 does not wait for the queue of QoS 1 and 2.
+    #[inline]
+    pub(crate) fn wake_publishers(&mut self, into: &mut Vec<Waker>) {
+        let closing = self.phase != Phase::Open;
+        let [output, queue] = &mut self.room;
+        if !output.is_empty() && (closing || self.core.output_len() < ENOUGH_OUTPUT / 2) {
+            output.take_all(into);
+        }
+        let enough = (self.core.options().queue_len_limit() / 2).min(ENOUGH_QUEUED / 2);
+        if !queue.is_empty() && (closing || self.core.queue_len() <= enough) {
+            queue.take_all(into);
+        }
     }
 }
 
