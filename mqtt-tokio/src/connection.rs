@@ -25,6 +25,9 @@ use crate::transport::BoxTransport;
 /// One write takes at most so many bytes, more or less: enough to make the system call cheap.
 const MAX_WRITE: usize = 256 * 1024;
 
+/// So much is written at once, even if more is about to come.
+const ENOUGH_TO_WRITE: usize = 64 * 1024;
+
 /// What one system call is given at most.
 const MAX_SLICES: usize = 16;
 
@@ -199,7 +202,10 @@ impl Connection {
         ask_for_orphans(inner);
         let closing = self.close_if_asked(inner, shared, now);
         self.segments.clear();
-        inner.core.poll_output(now).segments(MAX_WRITE, &mut self.segments);
+        // What is still to be handled will add to the output: a write for all of it costs as much as one for a part.
+        if !more || inner.core.output_len() >= ENOUGH_TO_WRITE {
+            inner.core.poll_output(now).segments(MAX_WRITE, &mut self.segments);
+        }
         inner.driver_sleeps = self.segments.is_empty() && !more;
         inner.wake_publishers(&mut self.wakers);
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
