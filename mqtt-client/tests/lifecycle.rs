@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Pair, Q0, Q1, Q2, kept};
-use mqtt_client::{SessionLoss, State};
+use common::{Pair, Q0, Q1, Q2, kept, message};
+use mqtt_client::{Client, Event, PubSub, SessionLoss, State, Time};
 
 #[test]
 fn pipelined_publishes_go_out_once() {
@@ -218,4 +218,43 @@ fn nothing_depends_on_how_input_is_cut() {
         pair.expect(expected);
         pair.expect_events(expected_events);
     }
+}
+
+/// An outcome that the application has not fetched yet keeps its token: a new publish gets another index.
+#[test]
+fn an_index_is_used_again_only_after_its_outcome_was_fetched() {
+    let mut client = Client::<PubSub>::new(kept().queue_qos0(true)).unwrap();
+    let now = Time::ZERO;
+    let old: Vec<_> = (0..100).map(|_| client.publish(message("x", Q0)).unwrap().unwrap()).collect();
+    client.discard_session();
+    let new: Vec<_> = (0..100).map(|_| client.publish(message("y", Q1)).unwrap().unwrap()).collect();
+    for token in &new {
+        assert!(old.iter().all(|old| old.index() != token.index()));
+    }
+    let mut fetched = 0;
+    while let Some(event) = client.handle_input(&mut &[][..], now).unwrap() {
+        assert!(matches!(event, Event::Published { token, .. } if old.contains(&token)));
+        fetched += 1;
+    }
+    assert_eq!(fetched, old.len());
+    let next = client.publish(message("z", Q1)).unwrap().unwrap();
+    assert!(next.index() < old.len(), "and then it is");
+    assert_eq!(client.session().pending_publishes().count(), new.len() + 1);
+}
+
+/// A Server that refuses a higher QoS leaves the subscription that there is; it is made again after a loss.
+#[test]
+fn a_refused_upgrade_leaves_the_subscription() {
+    let mut pair: Pair = Pair::new(kept());
+    pair.open(false);
+    pair.subscribe("s", Q0);
+    pair.expect(["SUBSCRIBE 1 s:0"]);
+    pair.peer("SUBACK 1 0");
+    pair.subscribe("s", Q2);
+    pair.expect(["SUBSCRIBE 2 s:2"]);
+    pair.peer("SUBACK 2 128");
+    pair.events();
+    pair.cut();
+    pair.open(false);
+    pair.expect(["SUBSCRIBE 3 s:0"]);
 }

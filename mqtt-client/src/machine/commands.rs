@@ -137,7 +137,7 @@ impl Core {
             if let Some(id) = entry.id {
                 session.ids.remove(id);
             }
-            if let Some((token, _)) = session.outgoing.resolve(place) {
+            if let Some((token, _)) = session.outgoing.retire(place) {
                 let outcome = if seen {
                     Outcome::Ambiguous(Cause::Discarded)
                 } else {
@@ -146,11 +146,13 @@ impl Core {
                 self.events.push_back(Event::Published { token, outcome });
             }
         }
-        while let Some((token, request)) = session.requests.resolve(session.requests.first()) {
-            if let Some(id) = request.id {
+        while let Some((token, kind, id)) = session.requests.retire(session.requests.first()) {
+            if let Some(id) = id {
                 session.ids.remove(id);
             }
-            if !matches!(request.kind, Kind::Resubscribe(_)) {
+            if matches!(kind, Kind::Resubscribe(_)) {
+                session.requests.reported(token);
+            } else {
                 self.events.push_back(Event::RequestFailed { token, cause: Cause::Discarded });
             }
         }

@@ -240,8 +240,8 @@ impl Sender<'_> {
     fn send_queued_qos0(&mut self) {
         while !self.outbox.is_full() {
             let place = self.session.outgoing.queue_qos0.first();
-            let Some((token, entry)) = self.session.outgoing.resolve(place) else { return };
-            if let Some(message) = &entry.message {
+            let Some((token, message)) = self.session.outgoing.retire(place) else { return };
+            if let Some(message) = &message {
                 // Its size was checked when it was admitted.
                 let _ = self.outbox.publish(message, Delivery::AtMostOnce);
             }

@@ -24,8 +24,8 @@ type Handled<'a> = Result<Option<Event<'a>>, ConnectionError>;
 impl Core {
     pub(crate) fn handle_input<'a>(&mut self, input: &mut &'a [u8], now: Time) -> Handled<'a> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Ok(Some(event));
+            if !self.events.is_empty() {
+                return Ok(self.next_event());
             }
             match &mut self.link {
                 Link::Disconnected => {
@@ -359,9 +359,10 @@ impl Core {
         for ((filter, qos), code) in filters.into_iter().zip(codes.iter()) {
             match code {
                 SubackCode::Granted(_) => self.session.subscriptions.insert(filter, qos),
+                // A refused change of a subscription leaves the one that there is.
+                SubackCode::Failure if !again => {}
                 SubackCode::Failure => {
-                    let lost = self.session.subscriptions.remove(&filter);
-                    if again && lost {
+                    if self.session.subscriptions.remove(&filter) {
                         self.events.push_back(Event::SubscriptionLost { filter });
                     }
                 }

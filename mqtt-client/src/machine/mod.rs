@@ -80,7 +80,20 @@ impl Core {
     /// The Session, as it is when the present connection ends now.
     pub(crate) fn into_session(mut self) -> Session {
         self.end_connection();
+        // Outcomes that nobody fetched go with the client: what is resolved is resolved.
+        while self.next_event().is_some() {}
         self.session
+    }
+
+    /// The next event that waits; its token is free from now on.
+    pub(super) fn next_event(&mut self) -> Option<Event<'static>> {
+        let event = self.events.pop_front()?;
+        match &event {
+            Event::Published { token, .. } => self.session.outgoing.reported(*token),
+            Event::RequestFailed { token, .. } => self.session.requests.reported(*token),
+            _ => {}
+        }
+        Some(event)
     }
 
     pub(crate) const fn state(&self) -> State {
@@ -153,7 +166,7 @@ impl Core {
         }
         let outgoing = &mut self.session.outgoing;
         while outgoing.queue_qos0.first() != NIL {
-            if let Some((token, _)) = outgoing.resolve(outgoing.queue_qos0.first()) {
+            if let Some((token, _)) = outgoing.retire(outgoing.queue_qos0.first()) {
                 let outcome = Outcome::NotSent(Cause::ConnectionLost);
                 self.events.push_back(Event::Published { token, outcome });
             }

@@ -123,7 +123,7 @@ impl Outgoing {
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.slab.len() == 0
+        self.queued_len() == 0 && self.in_flight() == 0
     }
 
     /// How many wait in the queues.
@@ -260,16 +260,24 @@ impl Outgoing {
         self.released.push_back(&mut self.slab, place);
     }
 
-    /// Takes an entry out for good.
-    #[inline]
-    pub(crate) fn resolve(&mut self, place: u32) -> Option<(PublishToken, Entry)> {
+    /// Takes an entry out whose outcome is to be reported later: until [`reported`](Self::reported), its token stays
+    /// its own.
+    pub(crate) fn retire(&mut self, place: u32) -> Option<(PublishToken, Option<Message>)> {
         let entry = self.slab.get(place)?;
         let token = PublishToken { index: place, generation: entry.generation };
         self.unlink(place, entry.stage);
-        self.slab.remove(place).map(|entry| (token, entry))
+        let message = self.slab.get_mut(place).and_then(|entry| entry.message.take());
+        Some((token, message))
     }
 
-    /// As [`resolve`](Self::resolve), when only the token matters.
+    /// The outcome of a retired entry was reported.
+    pub(crate) fn reported(&mut self, token: PublishToken) {
+        if self.slab.get(token.index).is_some_and(|entry| entry.generation == token.generation) {
+            self.slab.discard(token.index);
+        }
+    }
+
+    /// Takes an entry out whose outcome is reported right now.
     #[inline]
     pub(crate) fn finish(&mut self, place: u32) -> Option<PublishToken> {
         let entry = self.slab.get(place)?;
@@ -350,7 +358,7 @@ impl Outgoing {
         let size = entry.message.as_ref().map_or(0, |message| message.encoded_len().unwrap_or(0));
         if !again(entry) {
             let seen = entry.may_have_arrived();
-            if let Some((token, _)) = self.resolve(place) {
+            if let Some((token, _)) = self.retire(place) {
                 give_up(token, seen);
             }
             return false;

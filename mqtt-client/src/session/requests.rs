@@ -141,6 +141,24 @@ impl Requests {
         self.slab.remove(place).map(|request| (RequestToken { index: place, generation }, request))
     }
 
+    /// Takes a request out whose end is to be reported later: until [`reported`](Self::reported), its token stays its
+    /// own.
+    pub(crate) fn retire(&mut self, place: u32) -> Option<(RequestToken, Kind, Option<PacketId>)> {
+        let request = self.slab.get_mut(place)?;
+        let token = RequestToken { index: place, generation: request.generation };
+        let kind = core::mem::replace(&mut request.kind, Kind::Unsubscribe(Vec::new()));
+        let id = request.id;
+        self.order.unlink(&mut self.slab, place);
+        Some((token, kind, id))
+    }
+
+    /// The end of a retired request was reported.
+    pub(crate) fn reported(&mut self, token: RequestToken) {
+        if self.slab.get(token.index).is_some_and(|request| request.generation == token.generation) {
+            self.slab.discard(token.index);
+        }
+    }
+
     /// The connection ended after `taken` bytes of its stream: all are to be sent again.
     pub(crate) fn connection_ended(&mut self, taken: u64) {
         let mut place = self.order.first();

@@ -30,6 +30,7 @@ impl<T> Slab<T> {
         Self { slots: Vec::new(), free: NIL, len: 0 }
     }
 
+    #[cfg(test)]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
