@@ -119,7 +119,9 @@ impl Connection {
     ) -> Poll<End> {
         let polled = self.poll_rounds(shared, timer, cx);
         // However it ends: DUP, and what is reported as not sent, depend on what the transport took.
-        self.account(&mut shared.lock(), shared.now());
+        if self.written > 0 {
+            self.account(&mut shared.lock(), shared.now());
+        }
         polled
     }
 
@@ -431,6 +433,10 @@ impl Dispatched {
                 }
                 streams => {
                     let on_taking = inner.ack_mode == AckMode::Automatic;
+                    if on_taking {
+                        // It is ours from here on: if the Server sends it again, it is not for the streams.
+                        let _ = inner.core.hold(token);
+                    }
                     message.ack = Some(Ack::new(Arc::clone(shared), token, streams, on_taking));
                 }
             }
@@ -461,7 +467,7 @@ pub(crate) fn report(inner: &mut Inner, event: Event<'_>, wakers: &mut Vec<Waker
             wakers.extend(inner.requests.complete(token.index(), Answer::Failed(cause)));
         }
         Event::SubscriptionLost { filter } => {
-            inner.registry.answered(&filter, mqtt_client::QoS::AtMostOnce, false);
+            inner.registry.forget(&filter);
             // Nobody listening is fine.
             let _ = inner.status.send(Status::SubscriptionLost { filter });
         }

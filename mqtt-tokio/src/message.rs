@@ -105,10 +105,18 @@ impl ReceivedMessage {
     /// Acknowledges the message, with [`AckMode::Manual`](mqtt_client::AckMode::Manual); otherwise, and for QoS 0, and
     /// for a message of an earlier connection, it does nothing. If several streams got the message, it is acknowledged
     /// once all of them have.
+    ///
+    /// Acknowledgements leave in the order of receipt [MQTT-4.6.0-2]: as long as one message is not acknowledged, taken
+    /// or not, those of the messages behind it wait, and with the next connection all of them come again.
     pub fn ack(&mut self) {
         if let Some(ack) = self.ack.take() {
             ack.give();
         }
+    }
+
+    /// It will not be taken: the acknowledgement that taking it would have given.
+    pub(crate) fn abandon(self) -> Option<Ack> {
+        self.ack.filter(|ack| ack.on_taking)
     }
 
     /// The bytes that are kept for it.

@@ -109,50 +109,57 @@ impl QueueState {
         std::mem::replace(&mut self.pressure, Pressure::None)
     }
 
-    /// Offers a message; the acknowledgement of what was dropped for it comes back, and whom to wake.
-    fn offer(&mut self, mut message: ReceivedMessage) -> Offered {
-        let mut dropped = None;
-        let full = self.is_full();
-        match self.overflow {
-            Overflow::DropNewest if full => {
-                self.count_drop(0);
-                dropped = message.ack.take();
+    /// Drops the oldest message; its acknowledgement comes back.
+    fn drop_oldest(&mut self) -> Option<Ack> {
+        let oldest = self.messages.pop_front()?;
+        self.size -= oldest.size();
+        match self.messages.front_mut() {
+            Some(next) => {
+                next.missed += 1 + oldest.missed;
+                self.dropped += 1;
             }
-            Overflow::DropOldest if full => {
-                if let Some(mut oldest) = self.messages.pop_front() {
-                    self.size -= oldest.size();
-                    dropped = oldest.ack.take();
-                    match self.messages.front_mut() {
-                        Some(next) => {
-                            next.missed += 1 + oldest.missed;
-                            self.dropped += 1;
-                        }
-                        None => self.count_drop(oldest.missed),
-                    }
+            None => self.count_drop(oldest.missed),
+        }
+        oldest.ack
+    }
+
+    /// Whether it holds twice what it should.
+    fn is_stuck(&self) -> bool {
+        self.messages.len() / 2 >= self.max_len || self.size / 2 >= self.max_size
+    }
+
+    /// Offers a message. The acknowledgements of what is dropped go to `due`; returns whom to wake, and the pressure
+    /// before and after.
+    fn offer(&mut self, mut message: ReceivedMessage, due: &mut Vec<Ack>) -> (Option<Waker>, [Pressure; 2]) {
+        match self.overflow {
+            Overflow::DropNewest if self.is_full() => {
+                self.count_drop(0);
+                due.extend(message.ack.take());
+            }
+            Overflow::DropOldest => {
+                while self.is_full() && !self.messages.is_empty() {
+                    due.extend(self.drop_oldest());
                 }
                 self.push(message);
             }
-            Overflow::Wait
-                if full && message.qos() == QoS::AtMostOnce && self.messages.len() >= self.max_len * 2 =>
-            {
-                self.count_drop(0);
-            }
+            Overflow::Wait if message.qos() == QoS::AtMostOnce && self.is_stuck() => self.count_drop(0),
             _ => self.push(message),
         }
         let before = self.pressure;
         if self.overflow == Overflow::Wait && self.is_full() {
-            let twice = self.messages.len() >= self.max_len * 2 || self.size / 2 >= self.max_size;
-            self.pressure = if twice { Pressure::Stuck } else { Pressure::Full };
+            self.pressure = if self.is_stuck() { Pressure::Stuck } else { Pressure::Full };
         }
-        Offered { waker: self.waker.take(), dropped, pressure: (before, self.pressure) }
+        (self.waker.take(), [before, self.pressure])
     }
-}
 
-struct Offered {
-    waker: Option<Waker>,
-    dropped: Option<Ack>,
-    /// Before and after.
-    pressure: (Pressure, Pressure),
+    /// Nobody takes the messages any more. The acknowledgements that would have been given on taking them are due, or
+    /// those of later messages would wait for them for ever; manual ones stay with the application.
+    pub(crate) fn abandon(&mut self, due: &mut Vec<Ack>) {
+        for message in self.messages.drain(..) {
+            due.extend(message.abandon());
+        }
+        self.size = 0;
+    }
 }
 
 /// How many streams with [`Overflow::Wait`] are full or stuck, and how many of these are stuck.
@@ -176,6 +183,8 @@ pub(crate) struct Entry {
     pub(crate) streams: Vec<Arc<Queue>>,
     /// The QoS that the Server granted a request for, if it has.
     asked: Option<QoS>,
+    /// The Server does not have the subscription, for all we know.
+    refused: bool,
 }
 
 /// The Topic Filters of all streams.
@@ -201,40 +210,65 @@ impl Registry {
     pub(crate) fn add(&mut self, filter: &TopicFilter, qos: QoS, queue: &Arc<Queue>) -> bool {
         self.routes.clear();
         self.orphans.retain(|orphan| orphan != filter);
-        match self.filters.get_mut(filter) {
-            Some(entry) => {
-                if !entry.streams.iter().any(|stream| Arc::ptr_eq(stream, queue)) {
-                    entry.streams.push(Arc::clone(queue));
-                }
-                entry.asked.is_none_or(|asked| asked < qos)
-            }
-            None => {
-                self.filters.insert(filter.clone(), Entry { streams: vec![Arc::clone(queue)], asked: None });
-                true
-            }
+        if !self.filters.contains(filter.as_ref()) {
+            self.filters.insert(filter.clone(), Entry::default());
         }
+        let Some(entry) = self.filters.get_mut(filter) else { return false };
+        if !entry.streams.iter().any(|stream| Arc::ptr_eq(stream, queue)) {
+            entry.streams.push(Arc::clone(queue));
+        }
+        let asks = entry.asked.is_none_or(|asked| asked < qos);
+        entry.refused &= !asks;
+        asks
     }
 
-    /// The Server has granted a subscription (or refused it) that was asked for with `qos`.
+    /// The QoS that was asked for and granted.
+    pub(crate) fn granted(&self, filter: &TopicFilter) -> Option<QoS> {
+        self.filters.get(filter)?.asked
+    }
+
+    /// The Server has granted a subscription, or refused it, that was asked for with `qos`. A higher QoS that is
+    /// refused leaves a subscription as it was.
     pub(crate) fn answered(&mut self, filter: &TopicFilter, qos: QoS, granted: bool) {
         if let Some(entry) = self.filters.get_mut(filter) {
-            entry.asked = if granted { entry.asked.max(Some(qos)) } else { None };
+            if granted {
+                entry.asked = entry.asked.max(Some(qos));
+            }
+            entry.refused = entry.asked.is_none();
         }
     }
 
-    /// Takes a stream out; the filters that no stream wants any more become orphans if the Server knows them.
-    pub(crate) fn remove(&mut self, filters: &[TopicFilter], queue: &Arc<Queue>) {
-        self.routes.clear();
-        for filter in filters {
-            let Some(entry) = self.filters.get_mut(filter) else { continue };
-            entry.streams.retain(|stream| !Arc::ptr_eq(stream, queue));
-            if entry.streams.is_empty() {
-                self.filters.remove(filter);
-                self.orphans.push(filter.clone());
-            }
+    /// The Server does not have the subscription any more, or was never asked for it.
+    pub(crate) fn forget(&mut self, filter: &TopicFilter) {
+        if let Some(entry) = self.filters.get_mut(filter) {
+            entry.asked = None;
+            entry.refused = true;
         }
+    }
+
+    /// Nothing was asked for on behalf of the one stream that wants this filter.
+    pub(crate) fn not_asked(&mut self, filter: &TopicFilter) {
+        if let Some(entry) = self.filters.get_mut(filter).filter(|entry| entry.streams.len() == 1) {
+            entry.refused = entry.asked.is_none();
+        }
+    }
+
+    /// Takes a stream out; returns the filters that no stream wants any more and that the Server may know.
+    pub(crate) fn remove(&mut self, filters: Vec<TopicFilter>, queue: &Arc<Queue>) -> Vec<TopicFilter> {
+        self.routes.clear();
+        let mut orphans = filters;
+        orphans.retain(|filter| {
+            let Some(entry) = self.filters.get_mut(filter) else { return false };
+            entry.streams.retain(|stream| !Arc::ptr_eq(stream, queue));
+            let (unused, refused) = (entry.streams.is_empty(), entry.refused);
+            if unused {
+                self.filters.remove(filter);
+            }
+            unused && !refused
+        });
         let pressure = queue.lock().relieve();
         self.relieve(pressure);
+        orphans
     }
 
     /// Whether a stream that must not lose anything has no room.
@@ -278,6 +312,7 @@ impl Registry {
             for stream in &entry.streams {
                 let mut state = stream.lock();
                 state.closed = true;
+                state.relieve();
                 wakers.extend(state.waker.take());
             }
         }
@@ -295,12 +330,10 @@ fn deliver(stream: &Queue, mut message: ReceivedMessage, pressures: &mut Pressur
     if state.pressure == Pressure::None {
         into.due.extend(message.ack.take_if(|ack| ack.on_taking));
     }
-    let offered = state.offer(message);
+    let (waker, [before, after]) = state.offer(message, &mut into.due);
     drop(state);
-    let (before, after) = offered.pressure;
     if before != after {
         pressures.count(before, after);
     }
-    into.wakers.extend(offered.waker);
-    into.due.extend(offered.dropped);
+    into.wakers.extend(waker);
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use mqtt_client::{QoS, RequestToken, SubackCode, TopicError, TopicFilter};
+use mqtt_client::{QoS, RequestError, RequestToken, SubackCode, TopicError, TopicFilter};
 
 use crate::error::SubscribeError;
-use crate::message::ReceivedMessage;
+use crate::message::{Ack, ReceivedMessage};
 use crate::registry::{Overflow, Pressure, Queue};
 use crate::shared::{Answer, Handle, Inner, Phase, Shared};
 
@@ -70,21 +70,32 @@ impl<'c> Subscribe<'c> {
             queue,
             local: VecDeque::new(),
         };
+        // What must be asked for, and the QoS of what another stream has already.
+        let (mut asked, mut known) = (Vec::new(), Vec::new());
         let request = {
             let mut inner = self.handle.shared().lock();
             if inner.phase != Phase::Open {
                 return Err(SubscribeError::Closed);
             }
-            let mut asked = Vec::new();
             for (filter, qos) in filters {
                 if inner.registry.add(&filter, qos, &subscription.queue) {
+                    known.push(None);
                     asked.push((filter, qos));
+                } else {
+                    known.push(inner.registry.granted(&filter));
                 }
             }
-            if asked.is_empty() && !subscription.filters.is_empty() {
+            if asked.is_empty() && !known.is_empty() {
                 return Ok(subscription);
             }
-            let token = inner.core.subscribe(asked.clone())?;
+            let token = match inner.core.subscribe(asked.clone()) {
+                Ok(token) => token,
+                Err(error) => {
+                    // Nothing was asked for, so that there is nothing to be ended.
+                    asked.iter().for_each(|(filter, _)| inner.registry.not_asked(filter));
+                    return Err(error.into());
+                }
+            };
             let slot = inner.requests.open(token.index());
             Shared::unlock_and_wake(inner);
             Request { handle: self.handle, asked, token, slot, answered: false }
@@ -95,7 +106,10 @@ impl<'c> Subscribe<'c> {
             Answer::Unsubscribed => Vec::new(),
         };
         if codes.contains(&SubackCode::Failure) {
-            return Err(SubscribeError::Refused(codes));
+            let mut codes = codes.into_iter();
+            let answers =
+                known.into_iter().filter_map(|known| known.map(SubackCode::Granted).or_else(|| codes.next()));
+            return Err(SubscribeError::Refused(answers.collect()));
         }
         Ok(subscription)
     }
@@ -152,6 +166,24 @@ impl Drop for Request<'_> {
     }
 }
 
+/// Asks the Server to end subscriptions.
+fn ask<'c>(
+    handle: &'c Handle,
+    inner: &mut Inner,
+    filters: Vec<TopicFilter>,
+) -> Result<Request<'c>, RequestError> {
+    let token = inner.core.unsubscribe(filters)?;
+    let slot = inner.requests.open(token.index());
+    Ok(Request { handle, asked: Vec::new(), token, slot, answered: false })
+}
+
+async fn answer(request: Request<'_>) -> Result<(), SubscribeError> {
+    match request.await {
+        Answer::Failed(cause) => Err(SubscribeError::Failed(cause)),
+        Answer::Subscribed(_) | Answer::Unsubscribed => Ok(()),
+    }
+}
+
 /// Ends the subscription of a filter, whoever made it.
 pub(crate) async fn unsubscribe(handle: &Handle, filter: TopicFilter) -> Result<(), SubscribeError> {
     let request = {
@@ -159,15 +191,12 @@ pub(crate) async fn unsubscribe(handle: &Handle, filter: TopicFilter) -> Result<
         if inner.phase != Phase::Open {
             return Err(SubscribeError::Closed);
         }
-        let token = inner.core.unsubscribe(vec![filter])?;
-        let slot = inner.requests.open(token.index());
+        let request = ask(handle, &mut inner, vec![filter.clone()])?;
+        inner.registry.forget(&filter);
         Shared::unlock_and_wake(inner);
-        Request { handle, asked: Vec::new(), token, slot, answered: false }
+        request
     };
-    match request.await {
-        Answer::Failed(cause) => Err(SubscribeError::Failed(cause)),
-        Answer::Subscribed(_) | Answer::Unsubscribed => Ok(()),
-    }
+    answer(request).await
 }
 
 /// The messages of one subscription: a [`Stream`] with a bounded buffer of its own.
@@ -212,17 +241,44 @@ impl Subscription {
     ///
     /// # Errors
     /// [`SubscribeError::Failed`] or [`SubscribeError::Closed`]: the client was closed before the answer came.
+    /// [`SubscribeError::Request`]: too many requests wait for their answer; this one is made later all the same.
     pub async fn unsubscribe(mut self) -> Result<(), SubscribeError> {
-        let filters = std::mem::take(&mut self.filters);
-        let orphans = {
-            let mut inner = self.handle.shared().lock();
-            inner.registry.remove(&filters, &self.queue);
-            std::mem::take(&mut inner.registry.orphans)
+        let shared = Arc::clone(self.handle.shared());
+        let request = {
+            let mut inner = shared.lock();
+            let orphans = self.leave(&mut inner);
+            if orphans.is_empty() {
+                Shared::wake_driver(inner);
+                return Ok(());
+            }
+            if inner.phase != Phase::Open {
+                return Err(SubscribeError::Closed);
+            }
+            match ask(&self.handle, &mut inner, orphans.clone()) {
+                Ok(request) => {
+                    Shared::wake_driver(inner);
+                    request
+                }
+                Err(error) => {
+                    // It will be asked for as soon as that is possible.
+                    inner.registry.orphans.extend(orphans);
+                    return Err(error.into());
+                }
+            }
         };
-        for filter in orphans {
-            unsubscribe(&self.handle, filter).await?;
+        answer(request).await
+    }
+
+    /// Takes the stream out of the client; returns what no other stream wants. Does nothing the second time.
+    fn leave(&mut self, inner: &mut Inner) -> Vec<TopicFilter> {
+        let orphans = inner.registry.remove(std::mem::take(&mut self.filters), &self.queue);
+        let mut due: Vec<_> = self.local.drain(..).filter_map(ReceivedMessage::abandon).collect();
+        self.queue.lock().abandon(&mut due);
+        for token in due.into_iter().filter_map(Ack::give_locked) {
+            // One of an earlier connection is stale.
+            let _ = inner.core.acknowledge(token);
         }
-        Ok(())
+        orphans
     }
 
     fn poll_message(&mut self, cx: &Context<'_>) -> Poll<Option<ReceivedMessage>> {
@@ -285,8 +341,10 @@ impl fmt::Debug for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut inner = self.handle.shared().lock();
-        inner.registry.remove(&self.filters, &self.queue);
+        let shared = Arc::clone(self.handle.shared());
+        let mut inner = shared.lock();
+        let orphans = self.leave(&mut inner);
+        inner.registry.orphans.extend(orphans);
         ask_for_orphans(&mut inner);
         Shared::wake_driver(inner);
     }
