@@ -171,6 +171,12 @@ impl<P: Profile> Client<P> {
         self.core.set_ack_mode(mode);
     }
 
+    /// Keeps what waits in the queue, and new messages with QoS 1 and 2, from going into flight, or lets them again: to
+    /// let what is in flight come to its end before a [`disconnect`](Self::disconnect).
+    pub fn pause_queue(&mut self, paused: bool) {
+        self.core.pause_queue(paused);
+    }
+
     /// Where the client stands.
     pub const fn state(&self) -> State {
         self.core.state()

@@ -258,3 +258,20 @@ fn a_refused_upgrade_leaves_the_subscription() {
     pair.open(false);
     pair.expect(["SUBSCRIBE 3 s:0"]);
 }
+
+#[test]
+fn a_paused_queue_lets_what_is_in_flight_end() {
+    let mut pair: Pair = Pair::new(kept().max_in_flight(1));
+    pair.open(false);
+    pair.publish("a", Q1);
+    pair.publish("b", Q1);
+    pair.client.pause_queue(true);
+    pair.expect(["PUBLISH 1 q1 a"]);
+    pair.peer("PUBACK 1");
+    pair.publish("c", Q2);
+    pair.publish("d", Q0);
+    pair.expect(["PUBLISH - q0 d"]);
+    assert_eq!((pair.client.in_flight_len(), pair.client.queue_len()), (0, 2));
+    pair.client.pause_queue(false);
+    pair.expect(["PUBLISH 2 q1 b"]);
+}

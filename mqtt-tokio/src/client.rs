@@ -37,7 +37,7 @@ pub struct Client<P: Profile> {
 pub enum Drain {
     /// Nothing.
     Now,
-    /// Messages in flight: until each is acknowledged, but no longer than this.
+    /// Messages in flight: until each is acknowledged, but no longer than this. Nothing moves up from the queue.
     InFlight(Duration),
     /// Messages in flight and in the queue: until each is acknowledged, but no longer than this.
     Queue(Duration),
@@ -138,7 +138,8 @@ impl<P: Profile> Client<P> {
     /// Cancel-safe: the disconnecting goes on when the future is dropped.
     ///
     /// # Errors
-    /// [`DisconnectError::Timeout`]: the time was up; the connection is closed all the same.
+    /// [`DisconnectError::Undelivered`]: the time was up, or the client gave up on its connection; it is closed all the
+    /// same.
     /// [`DisconnectError::Closed`]: it was closed before.
     pub async fn disconnect(&self, drain: Drain) -> Result<(), DisconnectError> {
         let shared = self.handle.shared();
@@ -166,13 +167,13 @@ impl<P: Profile> Client<P> {
         .await;
         match shared.lock().undelivered {
             0 => Ok(()),
-            unresolved => Err(DisconnectError::Timeout { unresolved, within }),
+            unresolved => Err(DisconnectError::Undelivered { unresolved, within }),
         }
     }
 
-    /// The changes of the Network Connection from now on.
+    /// The changes of the Network Connection from now on. The stream ends when the client is closed.
     pub fn status(&self) -> StatusStream {
-        StatusStream { receiver: self.handle.shared().lock().status.subscribe() }
+        self.handle.shared().lock().status()
     }
 
     /// Waits until the client is connected: at once if it is. Cancel-safe.
@@ -188,7 +189,7 @@ impl<P: Profile> Client<P> {
             if inner.phase == Phase::Closed {
                 return Err(ConnectError::Closed);
             }
-            StatusStream { receiver: inner.status.subscribe() }
+            inner.status()
         };
         loop {
             match changes.next().await {
@@ -267,7 +268,7 @@ impl Builder {
         self
     }
 
-    /// Continues a Session of an earlier client.
+    /// Continues a Session, for example one that was stored by an embedder of [`mqtt_client`].
     #[must_use]
     pub fn session(mut self, session: Session) -> Self {
         self.session = session;

@@ -41,9 +41,6 @@ const EVENTS_PER_LOCK: usize = 64;
 /// After so many rounds other tasks of the runtime get their turn.
 const ROUNDS: usize = 32;
 
-/// When the last handle is dropped, what was accepted gets so much time to be delivered.
-const LINGER: Duration = Duration::from_millis(500);
-
 /// How long a DISCONNECT may take to leave.
 const FLUSH: Duration = Duration::from_millis(500);
 
@@ -292,27 +289,17 @@ impl Connection {
 
     /// Begins to disconnect when that was asked for and what was to be waited for is done. Returns when to look again.
     fn close_if_asked(&mut self, inner: &mut Inner, shared: &Shared, now: Time) -> Option<Instant> {
-        if inner.phase == Phase::Open && shared.handles() == 0 {
-            inner.phase = Phase::Closing(Drain::Queue(LINGER), shared.instant(now + LINGER));
-        }
+        inner.linger(shared, now);
         let Phase::Closing(drain, until) = inner.phase else { return None };
         if self.finish_by.is_some() {
             return None;
         }
-        let in_flight = inner.core.in_flight_len();
-        let done = match drain {
-            Drain::Now => true,
-            Drain::InFlight(_) => in_flight == 0,
-            Drain::Queue(_) => {
-                in_flight == 0 && inner.core.queue_len() == 0 && inner.core.state() == State::Connected
-            }
-        };
-        let now = shared.instant(now);
-        if !done && now < until {
-            return Some(until);
+        if let Drain::InFlight(_) = drain {
+            inner.core.pause_queue(true);
         }
-        if drain != Drain::Now {
-            inner.undelivered = if done { 0 } else { in_flight + inner.core.queue_len() };
+        let now = shared.instant(now);
+        if inner.left(drain) > 0 && now < until {
+            return Some(until);
         }
         inner.core.disconnect();
         self.finish_by = Some(now + FLUSH);
@@ -468,11 +455,10 @@ pub(crate) fn report(inner: &mut Inner, event: Event<'_>, wakers: &mut Vec<Waker
         }
         Event::SubscriptionLost { filter } => {
             inner.registry.forget(&filter);
-            // Nobody listening is fine.
-            let _ = inner.status.send(Status::SubscriptionLost { filter });
+            inner.tell(Status::SubscriptionLost { filter });
         }
         Event::Connected { session_present } => {
-            let _ = inner.status.send(Status::Connected { session_present });
+            inner.tell(Status::Connected { session_present });
             return true;
         }
         _ => {}

@@ -4,13 +4,12 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use mqtt_client::{Backoff, Event};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::client::Drain;
 use crate::connection::{Connection, End, report};
 use crate::error::ConnectionError;
 use crate::shared::{Inner, Phase, Shared};
@@ -68,6 +67,7 @@ struct Run {
 
 impl Run {
     async fn run(mut self) -> Result<(), ConnectionError> {
+        let mut wakers = Vec::new();
         loop {
             let error = match self.attempt().await {
                 End::Disconnected => {
@@ -91,9 +91,10 @@ impl Run {
             let Some(retry_in) = delay else { return self.give_up(error) };
             {
                 let mut inner = shared.lock();
-                let _ = inner.status.send(Status::Lost { error, retry_in });
-                deliver_events(&mut inner, shared);
+                inner.tell(Status::Lost { error, retry_in });
+                take_events(&mut inner, shared, &mut wakers);
             }
+            wakers.drain(..).for_each(Waker::wake);
             if self.pause(Instant::now() + retry_in).await {
                 self.closer.close(Status::Disconnected);
                 return Ok(());
@@ -176,15 +177,10 @@ fn poll_while_away(
         if let Err(error) = inner.core.handle_timeout(now) {
             return Poll::Ready(End::Lost(error.into()));
         }
-        if inner.phase == Phase::Open && shared.handles() == 0 {
-            // Nobody is there any more, and there is nobody to say goodbye to.
-            return Poll::Ready(End::Disconnected);
-        }
+        inner.linger(shared, now);
         let closing = match inner.phase {
-            Phase::Closing(drain, by) if drain == Drain::Now || shared.instant(now) >= by => {
-                if drain != Drain::Now {
-                    inner.undelivered = inner.core.in_flight_len() + inner.core.queue_len();
-                }
+            // Nothing is left to wait for, and there is nobody to say goodbye to.
+            Phase::Closing(drain, by) if inner.left(drain) == 0 || shared.instant(now) >= by => {
                 return Poll::Ready(End::Disconnected);
             }
             Phase::Closing(_, by) => Some(by),
@@ -194,7 +190,7 @@ fn poll_while_away(
         let mut wakers = Vec::new();
         inner.wake_publishers(&mut wakers);
         drop(inner);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
         let deadline = [deadline, closing, until].into_iter().flatten().min();
         if !timer.poll_until(deadline, cx) {
             return Poll::Pending;
@@ -206,14 +202,7 @@ fn poll_while_away(
 }
 
 /// Hands out the events that no input caused, while there is no connection.
-fn deliver_events(inner: &mut Inner, shared: &Shared) {
-    let mut wakers = Vec::new();
-    take_events(inner, shared, &mut wakers);
-    // They try again after this lock is released.
-    wakers.into_iter().for_each(std::task::Waker::wake);
-}
-
-fn take_events(inner: &mut Inner, shared: &Shared, wakers: &mut Vec<std::task::Waker>) {
+fn take_events(inner: &mut Inner, shared: &Shared, wakers: &mut Vec<Waker>) {
     let now = shared.now();
     while let Ok(Some(event)) = inner.core.handle_input(&mut &[][..], now) {
         if !matches!(event, Event::Message(_)) {
@@ -234,15 +223,18 @@ impl Closer {
             if inner.phase == Phase::Closed {
                 return;
             }
+            if let Phase::Closing(drain, _) = inner.phase {
+                inner.undelivered = inner.left(drain);
+            }
             inner.phase = Phase::Closed;
             inner.core.discard_session();
             take_events(&mut inner, shared, &mut wakers);
             inner.registry.close(&mut wakers);
             inner.wake_publishers(&mut wakers);
             inner.closing.take_all(&mut wakers);
-            let _ = inner.status.send(status);
+            inner.tell_last(status);
         }
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

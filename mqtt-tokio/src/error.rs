@@ -138,10 +138,10 @@ pub enum SubscribeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisconnectError {
-    /// The time was up before everything was delivered. The connection is closed all the same; what was left is
-    /// resolved as `NotSent` or `Ambiguous`.
+    /// The time was up, or the client gave up on its connection, before everything was delivered. The client is closed
+    /// all the same; what was left is resolved as `NotSent` or `Ambiguous`.
     #[error("{unresolved} messages were not delivered within {within:?}")]
-    Timeout {
+    Undelivered {
         /// How many publishes with QoS 1 and 2 had no acknowledgement.
         unresolved: usize,
         /// The time that was given.

@@ -35,8 +35,8 @@ pub use uri::Uri;
 
 pub use bytes;
 pub use mqtt_client::{
-    AckMode, Backoff, Cause, ConnectReturnCode, Message, Options, OptionsError, Profile, ProtocolVersion,
-    PubSub, Publisher, QoS, RequestError, Session, SessionLoss, Stats, SubackCode, Subscriber, TopicError,
-    TopicFilter, TopicName, Will,
+    AckMode, Backoff, CanPublish, CanSubscribe, Cause, ConnectReturnCode, Message, Options, OptionsError,
+    Profile, ProtocolVersion, PubSub, Publisher, QoS, RequestError, Session, SessionLoss, Stats, SubackCode,
+    Subscriber, TopicError, TopicFilter, TopicName, Will,
 };
 pub use mqtt_codec;

@@ -12,10 +12,10 @@ use crate::shared::Shared;
 /// From this size on a payload is kept where it was received instead of being copied into a buffer of its own size.
 pub(crate) const BY_REFERENCE: usize = 16 * 1024;
 
-/// A message that arrived: one shared buffer in which topic and payload lie. Cloning shares the buffer.
+/// A message that arrived: one shared buffer in which topic and payload lie. Cloning shares the buffer; it is the
+/// original that acknowledges, a clone cannot.
 ///
 /// `Debug` shows the length of the payload, not the payload.
-#[derive(Clone)]
 pub struct ReceivedMessage {
     /// The topic at the start, the payload at the end.
     bytes: Bytes,
@@ -106,6 +106,9 @@ impl ReceivedMessage {
     /// for a message of an earlier connection, it does nothing. If several streams got the message, it is acknowledged
     /// once all of them have.
     ///
+    /// Acknowledgements leave in the order of receipt, so a message that is dropped without one holds back those of
+    /// all later messages until the connection is made anew and the Server sends it again.
+    ///
     /// Acknowledgements leave in the order of receipt [MQTT-4.6.0-2]: as long as one message is not acknowledged, taken
     /// or not, those of the messages behind it wait, and with the next connection all of them come again.
     pub fn ack(&mut self) {
@@ -119,9 +122,20 @@ impl ReceivedMessage {
         self.ack.filter(|ack| ack.on_taking)
     }
 
+    /// A copy for another stream, with that stream's share of the acknowledgement.
+    pub(crate) fn share(&self) -> Self {
+        Self { ack: self.ack.clone(), ..self.clone() }
+    }
+
     /// The bytes that are kept for it.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len()
+    }
+}
+
+impl Clone for ReceivedMessage {
+    fn clone(&self) -> Self {
+        Self { bytes: self.bytes.clone(), ack: None, ..*self }
     }
 }
 

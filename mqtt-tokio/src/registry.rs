@@ -183,6 +183,9 @@ pub(crate) struct Entry {
     pub(crate) streams: Vec<Arc<Queue>>,
     /// The QoS that the Server granted a request for, if it has.
     asked: Option<QoS>,
+    /// The highest QoS that a stream wanted: what is asked for, so that of two requests the later one takes nothing
+    /// back [MQTT-3.8.4-3].
+    wanted: QoS,
     /// The Server does not have the subscription, for all we know.
     refused: bool,
 }
@@ -217,9 +220,15 @@ impl Registry {
         if !entry.streams.iter().any(|stream| Arc::ptr_eq(stream, queue)) {
             entry.streams.push(Arc::clone(queue));
         }
+        entry.wanted = entry.wanted.max(qos);
         let asks = entry.asked.is_none_or(|asked| asked < qos);
         entry.refused &= !asks;
         asks
+    }
+
+    /// The QoS to ask for.
+    pub(crate) fn wanted(&self, filter: &TopicFilter) -> QoS {
+        self.filters.get(filter).map(|entry| entry.wanted).unwrap_or_default()
     }
 
     /// The QoS that was asked for and granted.
@@ -301,7 +310,7 @@ impl Registry {
     ) {
         let Some((last, others)) = self.routes.of(topic, &self.filters).split_last() else { return };
         for stream in others {
-            deliver(stream, message.clone(), &mut self.pressures, into);
+            deliver(stream, message.share(), &mut self.pressures, into);
         }
         deliver(last, message, &mut self.pressures, into);
     }

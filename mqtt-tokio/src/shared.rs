@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use mqtt_client::{
     AckMode, AckToken, Cause, Message, Outcome, PubSub, PublishToken, QoS, State, SubackCode, Time,
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::client::Drain;
 use crate::registry::Registry;
-use crate::status::{self, Status};
+use crate::status::{self, Status, StatusStream};
 use crate::waiting::{Completions, Crowd};
 
 /// All profiles share one core: the profile of the handle limits the methods.
@@ -30,6 +31,9 @@ const ENOUGH_OUTPUT: usize = 128 * 1024;
 
 /// The same for QoS 1 and 2: when so many messages wait for a place in flight.
 const ENOUGH_QUEUED: usize = 512;
+
+/// When the last handle is dropped, what was accepted gets so much time to be delivered.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -72,7 +76,8 @@ pub(crate) struct Inner {
     /// How many publishes were not delivered when a drain ran out of time.
     pub(crate) undelivered: usize,
     pub(crate) ack_mode: AckMode,
-    pub(crate) status: broadcast::Sender<Status>,
+    /// Gone once the client is closed.
+    status: Option<broadcast::Sender<Status>>,
 }
 
 impl Shared {
@@ -90,7 +95,7 @@ impl Shared {
                 phase: Phase::Open,
                 undelivered: 0,
                 ack_mode,
-                status: broadcast::channel(status::KEPT).0,
+                status: Some(broadcast::channel(status::KEPT).0),
             }),
             handles: AtomicUsize::new(0),
             start: Instant::now(),
@@ -157,7 +162,7 @@ impl Shared {
     }
 }
 
-const FAR: std::time::Duration = std::time::Duration::from_secs(86_400 * 365);
+const FAR: Duration = Duration::from_secs(86_400 * 365);
 
 impl Inner {
     pub(crate) fn set_driver(&mut self, waker: &Waker) {
@@ -190,6 +195,44 @@ impl Inner {
             || self.requests.has_waiters()
             || self.room.iter().any(|room| !room.is_empty())
             || self.phase != Phase::Open
+    }
+
+    /// Tells whoever wants to know; that nobody does is fine.
+    pub(crate) fn tell(&self, status: Status) {
+        if let Some(sender) = &self.status {
+            let _ = sender.send(status);
+        }
+    }
+
+    /// Tells the last change.
+    pub(crate) fn tell_last(&mut self, status: Status) {
+        self.tell(status);
+        self.status = None;
+    }
+
+    pub(crate) fn status(&self) -> StatusStream {
+        let receiver = match &self.status {
+            Some(sender) => sender.subscribe(),
+            // Its sender is gone at once: a stream that has ended.
+            None => broadcast::channel(1).1,
+        };
+        StatusStream { receiver }
+    }
+
+    /// Begins to disconnect when nobody is there any more.
+    pub(crate) fn linger(&mut self, shared: &Shared, now: Time) {
+        if self.phase == Phase::Open && shared.handles() == 0 {
+            self.phase = Phase::Closing(Drain::Queue(LINGER), shared.instant(now + LINGER));
+        }
+    }
+
+    /// How many publishes a drain waits for.
+    pub(crate) fn left(&self, drain: Drain) -> usize {
+        match drain {
+            Drain::Now => 0,
+            Drain::InFlight(_) => self.core.in_flight_len(),
+            Drain::Queue(_) => self.core.in_flight_len() + self.core.queue_len(),
+        }
     }
 
     /// Those who wait for room for a message of this QoS.

@@ -80,7 +80,8 @@ impl<'c> Subscribe<'c> {
             for (filter, qos) in filters {
                 if inner.registry.add(&filter, qos, &subscription.queue) {
                     known.push(None);
-                    asked.push((filter, qos));
+                    let wanted = inner.registry.wanted(&filter);
+                    asked.push((filter, wanted));
                 } else {
                     known.push(inner.registry.granted(&filter));
                 }

@@ -48,6 +48,7 @@ impl Core {
             version: self.options.version,
             window: self.options.max_in_flight as usize,
             window_qos2: self.options.max_in_flight_qos2 as usize,
+            queue_paused: self.queue_paused,
         })
     }
 
@@ -152,6 +153,7 @@ struct Sender<'c> {
     version: ProtocolVersion,
     window: usize,
     window_qos2: usize,
+    queue_paused: bool,
 }
 
 impl Sender<'_> {
@@ -169,7 +171,10 @@ impl Sender<'_> {
     /// Whether a new message may go into flight.
     #[inline]
     fn may_launch(&self, qos: QoS) -> bool {
-        self.flow.has_resumed() && self.has_window(qos) && !self.outbox.is_full_of_publishes()
+        !self.queue_paused
+            && self.flow.has_resumed()
+            && self.has_window(qos)
+            && !self.outbox.is_full_of_publishes()
     }
 
     #[inline]

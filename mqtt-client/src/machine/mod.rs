@@ -37,6 +37,8 @@ pub(crate) struct Core {
     outbox: Outbox,
     /// Events that no input caused directly, in order. Bounded: see [`has_unread_events`](Self::has_unread_events).
     events: VecDeque<Event<'static>>,
+    /// Nothing goes from the queue into flight.
+    queue_paused: bool,
     /// Counts Network Connections, to tell acknowledgements of earlier ones.
     connection: u32,
     stats: Stats,
@@ -60,6 +62,7 @@ impl Core {
             session,
             outbox: Outbox::new(),
             events: VecDeque::new(),
+            queue_paused: false,
             connection: 0,
             stats: Stats::default(),
         })
@@ -221,6 +224,11 @@ impl Core {
         // A packet of two bytes is never too large.
         let _ = self.outbox.packet(&Packet::Pingreq, self.options.version);
         connected.keep_alive.ping_sent(now, self.outbox.offset());
+    }
+
+    pub(crate) fn pause_queue(&mut self, paused: bool) {
+        self.queue_paused = paused;
+        self.pump();
     }
 
     pub(crate) fn pause_input(&mut self, now: Time, paused: bool) {
