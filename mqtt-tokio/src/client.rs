@@ -1,10 +1,11 @@
 //! The handle, and how to make one.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::status::{Status, StatusStream};
 use crate::subscription::{self, Subscribe};
 use crate::transport::Connector;
 use crate::uri::Uri;
+use crate::waiting::Ticket;
 
 /// A handle to an MQTT client that a driver task keeps connected. Cheap to clone; all clones are the same client.
 ///
@@ -41,6 +43,17 @@ pub enum Drain {
     InFlight(Duration),
     /// Messages in flight and in the queue: until each is acknowledged, but no longer than this.
     Queue(Duration),
+}
+
+impl Drain {
+    /// How many publishes it waits for, of those in flight and in the queue.
+    pub(crate) fn left(self, [in_flight, queued]: [usize; 2]) -> usize {
+        match self {
+            Self::Now => 0,
+            Self::InFlight(_) => in_flight,
+            Self::Queue(_) => in_flight + queued,
+        }
+    }
 }
 
 impl<P: Profile> Client<P> {
@@ -155,17 +168,8 @@ impl<P: Profile> Client<P> {
             inner.phase = Phase::Closing(drain, shared.instant(shared.now() + within));
             Shared::wake_driver(inner);
         }
-        let mut ticket = None;
-        poll_fn(|cx| {
-            let mut inner = shared.lock();
-            if inner.phase == Phase::Closed {
-                return Poll::Ready(());
-            }
-            inner.closing.wait(&mut ticket, cx);
-            Poll::Pending
-        })
-        .await;
-        match shared.lock().undelivered {
+        Closed { shared, ticket: None }.await;
+        match drain.left(shared.lock().undelivered) {
             0 => Ok(()),
             unresolved => Err(DisconnectError::Undelivered { unresolved, within }),
         }
@@ -209,6 +213,33 @@ impl<P: Profile> Client<P> {
     /// Counters since the client was made.
     pub fn stats(&self) -> Stats {
         *self.handle.shared().lock().core.stats()
+    }
+}
+
+/// Waits until the client is closed.
+struct Closed<'c> {
+    shared: &'c Shared,
+    ticket: Option<Ticket>,
+}
+
+impl Future for Closed<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.shared.lock();
+        if inner.phase == Phase::Closed {
+            return Poll::Ready(());
+        }
+        inner.closing.wait(&mut self.ticket, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.shared.lock().closing.leave(&mut self.ticket);
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use tokio_util::io::poll_read_buf;
 use crate::client::Drain;
 use crate::error::ConnectionError;
 use crate::message::{Ack, Place, ReceivedMessage};
+use crate::notices::Notices;
 use crate::registry::Dispatched;
-use crate::shared::{Answer, Inner, Phase, Shared};
-use crate::status::Status;
+use crate::shared::{Inner, Phase, Shared};
 use crate::subscription::ask_for_orphans;
 use crate::timer::Timer;
 use crate::transport::BoxTransport;
@@ -66,7 +66,7 @@ pub(crate) struct Connection {
     unflushed: bool,
     /// Writing failed: what can be read still is, and then the connection ends.
     write_error: Option<io::Error>,
-    wakers: Vec<Waker>,
+    notices: Notices,
     /// The core was told that nobody reads.
     paused: bool,
     /// Since when a future waits for the Server while a stream is stuck.
@@ -98,7 +98,7 @@ impl Connection {
             unflushed: false,
             write_error: None,
             dispatched: Dispatched::default(),
-            wakers: Vec::new(),
+            notices: Notices::default(),
             paused: false,
             stuck_since: None,
             finish_by: None,
@@ -126,9 +126,8 @@ impl Connection {
         for _ in 0..ROUNDS {
             let step = self.step(shared, cx);
             // Even if the connection ends here: those that wait have their outcome.
-            for waker in self.wakers.drain(..).chain(self.dispatched.wakers.drain(..)) {
-                waker.wake();
-            }
+            self.notices.give();
+            self.dispatched.wakers.drain(..).for_each(Waker::wake);
             let step = match step {
                 Ok(step) => step,
                 Err(error) => return Poll::Ready(End::Lost(error)),
@@ -206,7 +205,7 @@ impl Connection {
             inner.core.poll_output(now).segments(MAX_WRITE, &mut self.segments);
         }
         inner.driver_sleeps = self.segments.is_empty() && !more;
-        inner.wake_publishers(&mut self.wakers);
+        inner.wake_publishers(&mut self.notices.wakers);
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
         let stalled = stalled.map(|since| shared.instant(since + STALL));
         let deadline = [deadline, closing, stalled, self.finish_by].into_iter().flatten().min();
@@ -276,7 +275,7 @@ impl Connection {
                         self.dispatched.give(inner, shared, topic, ReceivedMessage::copy_of(&message), ack);
                     }
                 }
-                Some(event) => self.connected |= report(inner, event, &mut self.wakers),
+                Some(event) => self.connected |= self.notices.report(inner, event),
             }
         }
         self.read.advance(used);
@@ -294,11 +293,9 @@ impl Connection {
         if self.finish_by.is_some() {
             return None;
         }
-        if let Drain::InFlight(_) = drain {
-            inner.core.pause_queue(true);
-        }
+        inner.core.pause_queue(matches!(drain, Drain::InFlight(_)));
         let now = shared.instant(now);
-        if inner.left(drain) > 0 && now < until {
+        if drain.left(inner.unresolved()) > 0 && now < until {
             return Some(until);
         }
         inner.core.disconnect();
@@ -435,33 +432,4 @@ impl Dispatched {
             }
         }
     }
-}
-
-/// Hands an event that is no message to whoever waits for it. True if it is `Connected`.
-pub(crate) fn report(inner: &mut Inner, event: Event<'_>, wakers: &mut Vec<Waker>) -> bool {
-    match event {
-        Event::Published { token, outcome } => {
-            wakers.extend(inner.publishes.complete(token.index(), outcome));
-        }
-        Event::Subscribed { token, codes } => {
-            let answer = Answer::Subscribed(codes.iter().collect());
-            wakers.extend(inner.requests.complete(token.index(), answer));
-        }
-        Event::Unsubscribed { token } => {
-            wakers.extend(inner.requests.complete(token.index(), Answer::Unsubscribed));
-        }
-        Event::RequestFailed { token, cause } => {
-            wakers.extend(inner.requests.complete(token.index(), Answer::Failed(cause)));
-        }
-        Event::SubscriptionLost { filter } => {
-            inner.registry.forget(&filter);
-            inner.tell(Status::SubscriptionLost { filter });
-        }
-        Event::Connected { session_present } => {
-            inner.tell(Status::Connected { session_present });
-            return true;
-        }
-        _ => {}
-    }
-    false
 }

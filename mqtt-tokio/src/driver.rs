@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use mqtt_client::{Backoff, Event};
+use mqtt_client::Backoff;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::connection::{Connection, End, report};
+use crate::connection::{Connection, End};
 use crate::error::ConnectionError;
-use crate::shared::{Inner, Phase, Shared};
+use crate::notices::Notices;
+use crate::shared::{Phase, Shared};
 use crate::status::Status;
 use crate::timer::Timer;
 use crate::transport::Connector;
@@ -67,7 +68,7 @@ struct Run {
 
 impl Run {
     async fn run(mut self) -> Result<(), ConnectionError> {
-        let mut wakers = Vec::new();
+        let mut notices = Notices::default();
         loop {
             let error = match self.attempt().await {
                 End::Disconnected => {
@@ -91,10 +92,10 @@ impl Run {
             let Some(retry_in) = delay else { return self.give_up(error) };
             {
                 let mut inner = shared.lock();
-                inner.tell(Status::Lost { error, retry_in });
-                take_events(&mut inner, shared, &mut wakers);
+                inner.tell(Status::Lost { error, retry_in }, &mut notices);
+                notices.collect(&mut inner, shared);
             }
-            wakers.drain(..).for_each(Waker::wake);
+            notices.give();
             if self.pause(Instant::now() + retry_in).await {
                 self.closer.close(Status::Disconnected);
                 return Ok(());
@@ -180,7 +181,7 @@ fn poll_while_away(
         inner.linger(shared, now);
         let closing = match inner.phase {
             // Nothing is left to wait for, and there is nobody to say goodbye to.
-            Phase::Closing(drain, by) if inner.left(drain) == 0 || shared.instant(now) >= by => {
+            Phase::Closing(drain, by) if drain.left(inner.unresolved()) == 0 || shared.instant(now) >= by => {
                 return Poll::Ready(End::Disconnected);
             }
             Phase::Closing(_, by) => Some(by),
@@ -201,40 +202,28 @@ fn poll_while_away(
     }
 }
 
-/// Hands out the events that no input caused, while there is no connection.
-fn take_events(inner: &mut Inner, shared: &Shared, wakers: &mut Vec<Waker>) {
-    let now = shared.now();
-    while let Ok(Some(event)) = inner.core.handle_input(&mut &[][..], now) {
-        if !matches!(event, Event::Message(_)) {
-            report(inner, event, wakers);
-        }
-    }
-}
-
 /// Closes the client when it is dropped, wherever the driver ends.
 struct Closer(Arc<Shared>);
 
 impl Closer {
     fn close(&self, status: Status) {
         let shared = &self.0;
-        let mut wakers = Vec::new();
+        let mut notices = Notices::default();
         {
             let mut inner = shared.lock();
             if inner.phase == Phase::Closed {
                 return;
             }
-            if let Phase::Closing(drain, _) = inner.phase {
-                inner.undelivered = inner.left(drain);
-            }
             inner.phase = Phase::Closed;
+            inner.undelivered = inner.unresolved();
             inner.core.discard_session();
-            take_events(&mut inner, shared, &mut wakers);
-            inner.registry.close(&mut wakers);
-            inner.wake_publishers(&mut wakers);
-            inner.closing.take_all(&mut wakers);
-            inner.tell_last(status);
+            notices.collect(&mut inner, shared);
+            inner.registry.close(&mut notices.wakers);
+            inner.wake_publishers(&mut notices.wakers);
+            inner.closing.take_all(&mut notices.wakers);
+            inner.tell_last(status, &mut notices);
         }
-        wakers.into_iter().for_each(Waker::wake);
+        notices.give();
     }
 }
 

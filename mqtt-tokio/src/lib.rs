@@ -7,6 +7,7 @@ mod connection;
 mod driver;
 mod error;
 mod message;
+mod notices;
 mod publish;
 mod registry;
 mod routes;

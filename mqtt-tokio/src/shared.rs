@@ -18,6 +18,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::client::Drain;
+use crate::notices::Notices;
 use crate::registry::Registry;
 use crate::status::{self, Status, StatusStream};
 use crate::waiting::{Completions, Crowd};
@@ -73,8 +74,8 @@ pub(crate) struct Inner {
     pub(crate) closing: Crowd,
     pub(crate) registry: Registry,
     pub(crate) phase: Phase,
-    /// How many publishes were not delivered when a drain ran out of time.
-    pub(crate) undelivered: usize,
+    /// How many publishes were in flight and in the queue when the client was closed.
+    pub(crate) undelivered: [usize; 2],
     pub(crate) ack_mode: AckMode,
     /// Gone once the client is closed.
     status: Option<broadcast::Sender<Status>>,
@@ -93,7 +94,7 @@ impl Shared {
                 closing: Crowd::default(),
                 registry: Registry::default(),
                 phase: Phase::Open,
-                undelivered: 0,
+                undelivered: [0; 2],
                 ack_mode,
                 status: Some(broadcast::channel(status::KEPT).0),
             }),
@@ -197,17 +198,14 @@ impl Inner {
             || self.phase != Phase::Open
     }
 
-    /// Tells whoever wants to know; that nobody does is fine.
-    pub(crate) fn tell(&self, status: Status) {
-        if let Some(sender) = &self.status {
-            let _ = sender.send(status);
-        }
+    /// Tells whoever wants to know, once the lock is released.
+    pub(crate) fn tell(&self, status: Status, notices: &mut Notices) {
+        notices.statuses.extend(self.status.clone().map(|sender| (sender, status)));
     }
 
     /// Tells the last change.
-    pub(crate) fn tell_last(&mut self, status: Status) {
-        self.tell(status);
-        self.status = None;
+    pub(crate) fn tell_last(&mut self, status: Status, notices: &mut Notices) {
+        notices.statuses.extend(self.status.take().map(|sender| (sender, status)));
     }
 
     pub(crate) fn status(&self) -> StatusStream {
@@ -226,13 +224,9 @@ impl Inner {
         }
     }
 
-    /// How many publishes a drain waits for.
-    pub(crate) fn left(&self, drain: Drain) -> usize {
-        match drain {
-            Drain::Now => 0,
-            Drain::InFlight(_) => self.core.in_flight_len(),
-            Drain::Queue(_) => self.core.in_flight_len() + self.core.queue_len(),
-        }
+    /// How many publishes are in flight and in the queue.
+    pub(crate) fn unresolved(&self) -> [usize; 2] {
+        [self.core.in_flight_len(), self.core.queue_len()]
     }
 
     /// Those who wait for room for a message of this QoS.
