@@ -7,9 +7,7 @@ use common::{
 };
 use mqtt_codec::{Delivery, OwnedPacket, OwnedPublish, PacketId, PacketType, SubackCode, TopicFilter};
 use mqtt_tokio::testing::{BrokerOptions, Faults, OnSend, TestBroker, When};
-use mqtt_tokio::{
-    AckMode, Drain, Overflow, QoS, ReceivedMessage, Status, SubscribeError, Subscription,
-};
+use mqtt_tokio::{AckMode, Drain, Overflow, QoS, ReceivedMessage, Status, SubscribeError, Subscription};
 use tokio::time::timeout;
 
 fn number(message: &ReceivedMessage) -> u32 {
