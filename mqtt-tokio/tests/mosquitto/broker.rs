@@ -1,0 +1,151 @@
+//! A mosquitto of the test's own: its folder, its configuration, its process.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+/// Where a system keeps the programs of mosquitto, if not on the search path.
+const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"];
+
+/// How often, and after what pause each time, to look whether the broker is there: 10 s.
+const LOOKS: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A broker that is killed when this is dropped.
+pub(crate) struct Mosquitto {
+    folder: Folder,
+    port: u16,
+    child: Child,
+}
+
+impl Mosquitto {
+    /// Anyone may connect, and no queue is limited in its length (by default mosquitto drops what is beyond 1 000).
+    pub(crate) async fn start() -> Self {
+        Self::with("allow_anonymous true\n", Folder::new()).await
+    }
+
+    /// The same, and as many messages may be in flight as a client likes, instead of 20.
+    pub(crate) async fn wide() -> Self {
+        Self::with("allow_anonymous true\nmax_inflight_messages 0\n", Folder::new()).await
+    }
+
+    /// The same, and what a Session holds outlives [`stop`](Self::stop).
+    pub(crate) async fn persistent() -> Self {
+        let folder = Folder::new();
+        let location = format!("persistence_location {}/\n", folder.0.display());
+        Self::with(
+            &format!("allow_anonymous true\nmax_inflight_messages 0\npersistence true\n{location}"),
+            folder,
+        )
+        .await
+    }
+
+    /// Only `user` with `password` may connect.
+    pub(crate) async fn with_user(user: &str, password: &str) -> Self {
+        let folder = Folder::new();
+        let file = folder.0.join("passwords");
+        let mut command = program("mosquitto_passwd");
+        let made = output(command.args(["-b", "-c"]).arg(&file).args([user, password])).await;
+        assert!(made.status.success(), "mosquitto_passwd: {}", String::from_utf8_lossy(&made.stderr));
+        Self::with(&format!("allow_anonymous false\npassword_file {}\n", file.display()), folder).await
+    }
+
+    async fn with(config: &str, folder: Folder) -> Self {
+        // Someone else may take the port between the look and the use.
+        for _ in 0..5 {
+            let port = free_port().await;
+            // The user matters only to root, who otherwise becomes one that may not write to the folder.
+            let rest = format!("listener {port} 127.0.0.1\nuser root\nmax_queued_messages 0\n");
+            std::fs::write(folder.config(), format!("{rest}{config}")).unwrap();
+            if let Some(child) = spawn(&folder, port).await {
+                return Self { folder, port, child };
+            }
+        }
+        panic!("mosquitto does not start");
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// Asks it to end, with SIGTERM, and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(killed.success());
+        assert!(self.child.wait().await.unwrap().success());
+    }
+
+    /// Starts it again, on the same port.
+    pub(crate) async fn start_again(&mut self) {
+        self.child = spawn(&self.folder, self.port).await.expect("mosquitto starts again");
+    }
+}
+
+/// Starts a mosquitto and waits until it can be connected to; `None` if it ends instead.
+async fn spawn(folder: &Folder, port: u16) -> Option<Child> {
+    let log = std::fs::File::options().create(true).append(true).open(folder.0.join("log")).unwrap();
+    let mut command = program("mosquitto");
+    command.arg("-c").arg(folder.config()).stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    let mut child = command.kill_on_drop(true).spawn().unwrap_or_else(|error| panic!("mosquitto: {error}"));
+    for _ in 0..LOOKS {
+        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return Some(child);
+        }
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        sleep(PAUSE).await;
+    }
+    panic!("mosquitto listens on port {port}");
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port()
+}
+
+/// A program of mosquitto's, on the search path or where else it may be.
+pub(crate) fn program(name: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let known = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from));
+    let found = known.map(|folder| folder.join(name)).find(|file| file.is_file());
+    Command::new(found.unwrap_or_else(|| panic!("{name} is not installed: these tests need it")))
+}
+
+/// Runs a program to its end.
+pub(crate) async fn output(command: &mut Command) -> Output {
+    command.kill_on_drop(true).stdin(Stdio::null()).output().await.unwrap()
+}
+
+/// A folder that is removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("mqtt-tokio-mosquitto-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.join("mosquitto.conf")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
