@@ -18,9 +18,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A broker that is killed when this is dropped.
 pub(crate) struct Mosquitto {
+    // Dropped, and so killed, before its folder is removed.
+    child: Child,
     folder: Folder,
     port: u16,
-    child: Child,
 }
 
 impl Mosquitto {

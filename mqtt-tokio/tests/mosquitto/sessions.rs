@@ -46,8 +46,8 @@ async fn away_and_back(version: ProtocolVersion, clean: bool) {
     let (client, driver) = builder.build::<Subscriber>().unwrap();
     let mut status = client.status();
     let subscribe = async { client.subscribe("offline/#", QoS::ExactlyOnce).await };
-    let drive = async { tokio::spawn(driver) };
-    let (stream, _driver) = tokio::join!(biased; subscribe, drive);
+    let drive = async { drop(tokio::spawn(driver)) };
+    let (stream, ()) = tokio::join!(biased; subscribe, drive);
     let mut stream = stream.unwrap();
     let change = status.next().await;
     let Some(Status::Connected { session_present }) = change else { panic!("{change:?}") };
