@@ -207,9 +207,11 @@ impl Core {
             Delivery::AtLeastOnce { id, .. } => self.due(id, QoS::AtLeastOnce),
             Delivery::ExactlyOnce { id, dup } => {
                 // Scenario qos2-duplicate-over-reconnect. MQTT 3.1 does not tell whether the Server kept the Session:
-                // there, a message without DUP is a new one even if its identifier is known.
-                let known = self.session.received.contains(id)
-                    && (dup || self.options.version == ProtocolVersion::V3_1_1);
+                // there, another message without DUP is a new one even if its identifier is known. The same message
+                // is not: mosquitto sends it again without DUP when it was restarted.
+                let tells = self.options.version == ProtocolVersion::V3_1_1;
+                let received = &self.session.received;
+                let known = received.contains(id) && (dup || tells || received.was(id, &publish));
                 if known || connected.acks.holds_exactly_once(id) {
                     self.stats.duplicates += 1;
                     self.acknowledge_duplicate(id, known);
@@ -217,6 +219,9 @@ impl Core {
                 }
                 if self.options.ack_mode == AckMode::Automatic {
                     self.session.received.insert(id);
+                    if !tells {
+                        self.session.received.remember(id, &publish);
+                    }
                 }
                 self.due(id, QoS::ExactlyOnce)
             }

@@ -1,9 +1,9 @@
 //! Received messages: which QoS 2 identifiers are known, and which acknowledgements are due.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use mqtt_codec::{PacketId, QoS};
+use mqtt_codec::{PacketId, Publish, QoS};
 
 use crate::message::AckToken;
 
@@ -13,11 +13,13 @@ use crate::message::AckToken;
 pub(crate) struct ReceivedIds {
     words: Vec<u64>,
     len: usize,
+    /// With MQTT 3.1, what the messages were, as far as it is known.
+    digests: BTreeMap<PacketId, u64>,
 }
 
 impl ReceivedIds {
     pub(crate) const fn new() -> Self {
-        Self { words: Vec::new(), len: 0 }
+        Self { words: Vec::new(), len: 0, digests: BTreeMap::new() }
     }
 
     const fn place(id: PacketId) -> (usize, u64) {
@@ -45,12 +47,25 @@ impl ReceivedIds {
         fresh
     }
 
+    /// Notes what the message with `id` was.
+    pub(crate) fn remember(&mut self, id: PacketId, publish: &Publish<'_>) {
+        self.digests.insert(id, digest(publish));
+    }
+
+    /// Whether the message with `id` is known to have been this one.
+    pub(crate) fn was(&self, id: PacketId, publish: &Publish<'_>) -> bool {
+        self.digests.get(&id).is_some_and(|known| *known == digest(publish))
+    }
+
     /// Takes `id` out; false if it was not there.
     #[inline]
     pub(crate) fn remove(&mut self, id: PacketId) -> bool {
         let (at, bit) = Self::place(id);
         let Some(word) = self.words.get_mut(at) else { return false };
         let present = *word & bit != 0;
+        if !self.digests.is_empty() {
+            self.digests.remove(&id);
+        }
         *word &= !bit;
         self.len -= usize::from(present);
         present
@@ -75,6 +90,17 @@ impl ReceivedIds {
                 .filter_map(move |bit| u16::try_from(at * 64 + bit).ok().and_then(PacketId::new))
         })
     }
+}
+
+/// FNV-1a: enough to tell a message from the next one, and not made against somebody who wants a collision (who could as
+/// well send the same message).
+fn digest(publish: &Publish<'_>) -> u64 {
+    let topic = publish.topic.as_bytes();
+    topic
+        .iter()
+        .chain(&[0])
+        .chain(publish.payload)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// How many messages may wait for their manual acknowledgement before the input is not read on. No Server can have

@@ -111,6 +111,29 @@ fn a_held_message_is_not_handed_over_again() {
     pair.expect_events(["message q2 new"]);
 }
 
+/// MQTT 3.1 does not tell whether the Server kept the Session, and mosquitto forgets DUP when it is restarted: the same
+/// message with the same identifier is the same, another one is new.
+#[test]
+fn without_session_present_the_content_decides() {
+    let mut pair: Pair = Pair::v3_1(kept());
+    pair.open(false);
+    pair.peer("PUBLISH 1 q2 a");
+    pair.expect_events(["message q2 a"]);
+    pair.cut();
+    pair.open(false);
+    pair.peer("PUBLISH 1 q2 a");
+    pair.expect_events([]);
+    pair.expect(["PUBREC 1"]);
+    pair.peer("PUBREL 1");
+    pair.expect(["PUBCOMP 1"]);
+    pair.peer("PUBLISH 1 q2 a");
+    pair.expect_events(["message q2 a"]);
+    pair.cut();
+    pair.open(false);
+    pair.peer("PUBLISH 1 q2 b");
+    pair.expect_events(["message q2 b"]);
+}
+
 #[test]
 fn stale_ack_after_reconnect() {
     for options in [kept(), Options::new("c")] {
