@@ -20,7 +20,7 @@ use crate::error::OptionsError;
 /// | clean session | true |
 /// | keep alive | 60 s |
 /// | CONNACK deadline, PINGRESP deadline | 10 s each |
-/// | in flight | 100, of which 20 with QoS 2 |
+/// | in flight | 100, of which 16 with QoS 2 |
 /// | queue | 10 000 messages, 16 MiB |
 /// | incoming packet | 16 MiB |
 /// | requests waiting | 1 000 |
@@ -76,7 +76,7 @@ impl Options {
             connack_timeout: Duration::from_secs(10),
             pingresp_timeout: Duration::from_secs(10),
             max_in_flight: 100,
-            max_in_flight_qos2: 20,
+            max_in_flight_qos2: 16,
             max_queue_len: 10_000,
             max_queue_size: 16 * 1024 * 1024,
             max_packet_size: 16 * 1024 * 1024,
@@ -154,9 +154,9 @@ impl Options {
     /// How many of those in flight may have QoS 2. From 1 to 65 535; what is above
     /// [`max_in_flight`](Self::max_in_flight) has no effect.
     ///
-    /// The default is 20, since that many unfinished QoS 2 messages are what mosquitto takes by default
-    /// (`max_inflight_messages`): version 2.0.11 answers a further one as if all were well, and drops it. Raise it
-    /// together with the Server's limit.
+    /// The default is 16, since mosquitto takes 20 unfinished QoS 2 messages by default (`max_inflight_messages`): while
+    /// there are as many, version 2.0.11 answers every further message, with QoS 1 too, as if all were well, and drops
+    /// it. Raise it together with the Server's limit, and stay below that.
     #[must_use]
     pub fn max_in_flight_qos2(mut self, max: u32) -> Self {
         self.max_in_flight_qos2 = max;

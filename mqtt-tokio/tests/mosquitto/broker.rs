@@ -30,17 +30,15 @@ impl Mosquitto {
         Self::with("allow_anonymous true\n", Folder::new()).await
     }
 
-    /// The same, and as many messages may be in flight as a client likes, instead of 20.
-    pub(crate) async fn wide() -> Self {
-        Self::with("allow_anonymous true\nmax_inflight_messages 0\n", Folder::new()).await
-    }
-
     /// The same, and what a Session holds outlives [`stop`](Self::stop).
     pub(crate) async fn persistent() -> Self {
         let folder = Folder::new();
         let location = format!("persistence_location {}/\n", folder.0.display());
         Self::with(
-            &format!("allow_anonymous true\nmax_inflight_messages 0\npersistence true\n{location}"),
+            &format!(
+                "allow_anonymous true\nlog_type all\nlog_dest file {}/log\npersistence true\n{location}",
+                folder.0.display()
+            ),
             folder,
         )
         .await
