@@ -34,14 +34,7 @@ impl Mosquitto {
     pub(crate) async fn persistent() -> Self {
         let folder = Folder::new();
         let location = format!("persistence_location {}/\n", folder.0.display());
-        Self::with(
-            &format!(
-                "allow_anonymous true\nlog_type all\nlog_dest file {}/log\npersistence true\n{location}",
-                folder.0.display()
-            ),
-            folder,
-        )
-        .await
+        Self::with(&format!("allow_anonymous true\npersistence true\n{location}",), folder).await
     }
 
     /// Only `user` with `password` may connect.
