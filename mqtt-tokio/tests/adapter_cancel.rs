@@ -171,7 +171,7 @@ async fn the_other_futures_can_be_dropped_too() {
         assert!(published(&broker).contains(&b"kept".to_vec()));
         nobody_waits(&broker, &client).await;
         // Disconnecting goes on.
-        drop(poll_times(client.disconnect(Drain::Queue(secs(5))), polls).await);
+        let _ = poll_times(client.disconnect(Drain::Queue(secs(5))), polls).await;
         tokio::time::sleep(secs(1)).await;
         assert_eq!(broker.with(|it| it.connection_of("c").is_none()), polls > 0);
         assert_eq!(client.publish("a", "x").await == Err(PublishError::Closed), polls > 0);
