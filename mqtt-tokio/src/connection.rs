@@ -71,6 +71,8 @@ pub(crate) struct Connection {
     paused: bool,
     /// Since when a future waits for the Server while a stream is stuck.
     stuck_since: Option<Time>,
+    /// How much had been taken of what is stuck then.
+    taken: u64,
     /// DISCONNECT is on its way; it must be gone by then.
     finish_by: Option<Instant>,
     /// The transport was told that nothing follows.
@@ -101,6 +103,7 @@ impl Connection {
             notices: Notices::default(),
             paused: false,
             stuck_since: None,
+            taken: 0,
             finish_by: None,
             shut: false,
             connected: false,
@@ -190,7 +193,7 @@ impl Connection {
         let inner = &mut *inner;
         inner.set_driver(cx.waker());
         self.account(inner, now);
-        // Before the deadlines: that of the PINGRESP does not run while nobody reads.
+        // Before and after: what somebody waits for in vain may have come to an end, and begin anew.
         self.pause(inner, now);
         if inner.core.poll_timeout().is_some_and(|due| now >= due) {
             inner.core.handle_timeout(now)?;
@@ -215,10 +218,14 @@ impl Connection {
     /// Tells the core when reading stops because a stream is full, so that it does not take a silence of our own for
     /// one of the Server; and when it goes on. Returns since when a future waits in vain.
     fn pause(&mut self, inner: &mut Inner, now: Time) -> Option<Time> {
-        if inner.registry.is_stuck() && inner.has_waiters() {
-            self.stuck_since.get_or_insert(now);
-        } else {
+        if !(inner.registry.is_stuck() && inner.has_waiters()) {
             self.stuck_since = None;
+        } else if self.stuck_since.is_none_or(|since| now - since >= STALL) {
+            // A reader that is at work is waited for, however slow it is.
+            let taken = inner.registry.taken_of_stuck();
+            if self.stuck_since.is_none() || taken != self.taken {
+                (self.stuck_since, self.taken) = (Some(now), taken);
+            }
         }
         let paused = self.must_wait(inner, now);
         if paused != self.paused {

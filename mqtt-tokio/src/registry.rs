@@ -1,6 +1,7 @@
 //! Which stream gets which message.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -42,6 +43,8 @@ pub(crate) enum Pressure {
 /// The buffer of one stream.
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
+    /// How many messages the reader has taken, of those that it took over in batches: shows that it is at work.
+    pub(crate) taken: AtomicU64,
 }
 
 pub(crate) struct QueueState {
@@ -74,6 +77,7 @@ impl Queue {
                 pressure: Pressure::None,
                 closed: false,
             }),
+            taken: AtomicU64::new(0),
         }
     }
 
@@ -288,6 +292,13 @@ impl Registry {
     /// Whether one is so full that reading on would lose messages.
     pub(crate) fn is_stuck(&self) -> bool {
         self.pressures.stuck > 0
+    }
+
+    /// How many messages were taken of the streams that are stuck.
+    pub(crate) fn taken_of_stuck(&self) -> u64 {
+        let streams = self.filters.iter().flat_map(|(_, entry)| &entry.streams);
+        let stuck = streams.filter(|stream| stream.lock().pressure == Pressure::Stuck);
+        stuck.map(|stream| stream.taken.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 
     /// A stream that was under `pressure` is not any more.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -302,6 +303,8 @@ impl Subscription {
 
     fn take_local(&mut self) -> Option<ReceivedMessage> {
         let mut message = self.local.pop_front()?;
+        // Nobody else writes it.
+        self.queue.taken.store(self.queue.taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         if let Some(ack) = message.ack.take_if(|ack| ack.on_taking) {
             ack.give();
         }

@@ -218,9 +218,12 @@ async fn qos2_duplicate_over_reconnect() {
             it.publish(topic("in/x"), n.to_be_bytes().to_vec(), QoS::ExactlyOnce, false);
         }
     });
-    // It waits, so the driver reads on.
-    let waiting = client.publish("out", "x").qos(QoS::AtLeastOnce).into_future();
-    assert!(timeout(secs(30), waiting).await.is_err());
+    // It waits, so the driver reads on, and sees each cut.
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { client.publish("out", "x").qos(QoS::AtLeastOnce).await })
+    };
+    tokio::time::sleep(secs(30)).await;
     for _ in 0..3 {
         broker.cut_all();
         settle().await;
@@ -232,6 +235,30 @@ async fn qos2_duplicate_over_reconnect() {
     }
     assert!(timeout(secs(60), stream.next()).await.is_err());
     assert_eq!(broker.with(|it| it.session("c").unwrap().in_flight), 0);
+    assert_eq!(broker.with(|it| it.counters().connections), 4);
+    waiting.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_slow_loses_nothing_though_somebody_waits() {
+    let broker = broker();
+    broker.with(|it| it.set_faults(Faults::none().on_send(PacketType::Puback, When::Always, OnSend::Drop)));
+    let client = connect(&broker, 64, options()).await;
+    let mut stream = client.subscribe("in/#", QoS::ExactlyOnce).buffer(1).await.unwrap();
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { client.publish("out", "x").qos(QoS::AtLeastOnce).await })
+    };
+    settle().await;
+    flood(&broker, 60).await.unwrap();
+    let mut got = Got::default();
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        got.take(&timeout(secs(5), stream.next()).await.unwrap().unwrap());
+    }
+    got.check(60, &stream);
+    assert_eq!(stream.dropped(), 0);
+    waiting.abort();
 }
 
 #[tokio::test(start_paused = true)]
