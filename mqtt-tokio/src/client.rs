@@ -346,3 +346,48 @@ impl Builder {
         Ok((client, Driver::new(shared, self.connector, backoff, first)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::IntoFuture;
+    use std::task::Waker;
+
+    use mqtt_client::PubSub;
+
+    use super::*;
+
+    fn poll_once(future: impl IntoFuture) {
+        let mut future = Box::pin(future.into_future());
+        let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    #[test]
+    fn futures_that_are_dropped_leave_nothing_behind() {
+        for max_queue_len in [0, 1000] {
+            let options = Options::new("c").max_queue_len(max_queue_len);
+            let builder = Builder::with_connector(Connector::tcp("localhost", 1), options);
+            let (client, driver) = builder.build::<PubSub>().unwrap();
+            for _ in 0..3 {
+                let publish = || client.publish("a", "x").qos(QoS::AtLeastOnce);
+                poll_once(publish());
+                poll_once(publish().accepted());
+                poll_once(publish().receipt());
+                let message = Message::new(TopicName::from_static("a").unwrap(), "x").qos(QoS::ExactlyOnce);
+                if let Ok(receipt) = client.try_publish(message) {
+                    poll_once(receipt);
+                }
+                poll_once(client.subscribe("a", QoS::AtMostOnce));
+                poll_once(client.unsubscribe("a"));
+                poll_once(client.connected());
+            }
+            {
+                let inner = client.handle.shared().lock();
+                assert_eq!((inner.publishes.len(), inner.requests.len()), (0, 0));
+                assert!(!inner.has_waiters());
+            }
+            poll_once(client.disconnect(Drain::Now));
+            assert!(client.handle.shared().lock().closing.is_empty());
+            drop(driver);
+        }
+    }
+}

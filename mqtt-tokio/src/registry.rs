@@ -191,7 +191,7 @@ pub(crate) struct Entry {
     /// back [MQTT-3.8.4-3].
     wanted: QoS,
     /// The Server does not have the subscription, for all we know.
-    refused: bool,
+    unknown: bool,
 }
 
 /// The Topic Filters of all streams.
@@ -216,18 +216,25 @@ impl Registry {
     /// Adds a stream; true if the filter must be subscribed for it, anew or with a higher QoS.
     pub(crate) fn add(&mut self, filter: &TopicFilter, qos: QoS, queue: &Arc<Queue>) -> bool {
         self.routes.clear();
+        let orphans = self.orphans.len();
         self.orphans.retain(|orphan| orphan != filter);
         if !self.filters.contains(filter.as_ref()) {
-            self.filters.insert(filter.clone(), Entry::default());
+            let unknown = orphans == self.orphans.len();
+            self.filters.insert(filter.clone(), Entry { unknown, ..Entry::default() });
         }
         let Some(entry) = self.filters.get_mut(filter) else { return false };
         if !entry.streams.iter().any(|stream| Arc::ptr_eq(stream, queue)) {
             entry.streams.push(Arc::clone(queue));
         }
         entry.wanted = entry.wanted.max(qos);
-        let asks = entry.asked.is_none_or(|asked| asked < qos);
-        entry.refused &= !asks;
-        asks
+        entry.asked.is_none_or(|asked| asked < qos)
+    }
+
+    /// The Server is being asked.
+    pub(crate) fn asked(&mut self, filter: &TopicFilter) {
+        if let Some(entry) = self.filters.get_mut(filter) {
+            entry.unknown = false;
+        }
     }
 
     /// The QoS to ask for.
@@ -247,22 +254,15 @@ impl Registry {
             if granted {
                 entry.asked = entry.asked.max(Some(qos));
             }
-            entry.refused = entry.asked.is_none();
+            entry.unknown = entry.asked.is_none();
         }
     }
 
-    /// The Server does not have the subscription any more, or was never asked for it.
+    /// The Server does not have the subscription any more.
     pub(crate) fn forget(&mut self, filter: &TopicFilter) {
         if let Some(entry) = self.filters.get_mut(filter) {
             entry.asked = None;
-            entry.refused = true;
-        }
-    }
-
-    /// Nothing was asked for on behalf of the one stream that wants this filter.
-    pub(crate) fn not_asked(&mut self, filter: &TopicFilter) {
-        if let Some(entry) = self.filters.get_mut(filter).filter(|entry| entry.streams.len() == 1) {
-            entry.refused = entry.asked.is_none();
+            entry.unknown = true;
         }
     }
 
@@ -273,11 +273,11 @@ impl Registry {
         orphans.retain(|filter| {
             let Some(entry) = self.filters.get_mut(filter) else { return false };
             entry.streams.retain(|stream| !Arc::ptr_eq(stream, queue));
-            let (unused, refused) = (entry.streams.is_empty(), entry.refused);
+            let (unused, unknown) = (entry.streams.is_empty(), entry.unknown);
             if unused {
                 self.filters.remove(filter);
             }
-            unused && !refused
+            unused && !unknown
         });
         let pressure = queue.lock().relieve();
         self.relieve(pressure);

@@ -90,14 +90,8 @@ impl<'c> Subscribe<'c> {
             if asked.is_empty() && !known.is_empty() {
                 return Ok(subscription);
             }
-            let token = match inner.core.subscribe(asked.clone()) {
-                Ok(token) => token,
-                Err(error) => {
-                    // Nothing was asked for, so that there is nothing to be ended.
-                    asked.iter().for_each(|(filter, _)| inner.registry.not_asked(filter));
-                    return Err(error.into());
-                }
-            };
+            let token = inner.core.subscribe(asked.clone())?;
+            asked.iter().for_each(|(filter, _)| inner.registry.asked(filter));
             let slot = inner.requests.open(token.index());
             Shared::unlock_and_wake(inner);
             Request { handle: self.handle, asked, token, slot, answered: false }

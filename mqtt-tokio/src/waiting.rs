@@ -86,6 +86,12 @@ impl<T> Completions<T> {
         self.waiting > 0
     }
 
+    /// How many slots are in use.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().filter(|slot| !matches!(slot, Slot::Free(_))).count()
+    }
+
     /// Nobody wants the outcome any more.
     pub(crate) fn abandon(&mut self, slot: u32, token: usize) {
         if let Some(entry) = self.by_token.get_mut(token).filter(|entry| **entry == slot) {

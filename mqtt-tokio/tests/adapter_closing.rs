@@ -167,6 +167,8 @@ async fn what_still_comes_is_read_while_disconnecting() {
         }
         last
     });
+    // More than fits: it leaves only if the other side reads on.
+    client.publish("a", vec![0; 1000]).await.unwrap();
     client.disconnect(Drain::Now).await.unwrap();
     assert_eq!(blocked.await.unwrap(), Some(OwnedPacket::Disconnect));
 }
@@ -263,6 +265,15 @@ async fn a_driver_that_does_not_run_and_one_that_is_dropped() {
     assert!(client.status().next().await.is_none());
     assert_eq!(client.disconnect(Drain::Now).await, Err(DisconnectError::Closed));
 
+    // Also those who wait for room.
+    let (client, driver) =
+        Builder::with_connector(connector.clone(), options().max_queue_len(0)).build::<PubSub>().unwrap();
+    let (published, ()) = tokio::join!(client.publish("a", "x").qos(QoS::AtLeastOnce).into_future(), async {
+        settle().await;
+        drop(driver);
+    });
+    assert_eq!(published, Err(PublishError::Closed));
+
     // The same in every state of a connection.
     for millis in [0, 1, 5, 50, 500] {
         let broker = broker();
@@ -309,6 +320,30 @@ async fn connecting_that_is_given_up_ends_the_driver() {
         assert_eq!(packet, OwnedPacket::Disconnect);
     }
     assert!(timeout(secs(60), peers.recv()).await.expect("the driver ended").is_none());
+}
+
+/// Nobody is there any more, and there is no connection to say goodbye on.
+#[tokio::test(start_paused = true)]
+async fn exit_without_a_connection() {
+    type Dialled = std::io::Result<tokio::io::DuplexStream>;
+    let endless = Connector::new(std::future::pending::<Dialled>);
+    let failing = Connector::new(|| std::future::ready(Dialled::Err(std::io::ErrorKind::NotFound.into())));
+    for connector in [endless, failing] {
+        for accepted in [false, true] {
+            let options = Options::new("c").connack_timeout(secs(3600));
+            let options =
+                options.backoff(mqtt_tokio::Backoff::default().initial(secs(36_000)).max(secs(36_000)));
+            let (client, driver) =
+                Builder::with_connector(connector.clone(), options).build::<PubSub>().unwrap();
+            let driver = tokio::spawn(driver);
+            if accepted {
+                client.publish("a", "x").qos(QoS::AtLeastOnce).accepted().await.unwrap();
+            }
+            settle().await;
+            drop(client);
+            timeout(secs(1), driver).await.expect("within a second").unwrap().unwrap();
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::{
-    QOS, broker, broker_with, builder, connect, count, options, received, secs, settle, topic, with_peer,
+    QOS, broker, broker_with, builder, connect, count, options, peers, received, secs, settle, topic,
+    with_peer,
 };
 use mqtt_codec::{Connack, ConnectReturnCode, Delivery, OwnedPacket, PacketType};
 use mqtt_tokio::testing::{Broker, BrokerOptions, Faults, OnReceive, OnSend, Sessions, TestBroker, When};
@@ -331,6 +332,22 @@ async fn qos0_without_a_connection() {
     let held = queueing.publish("a", "y").receipt().await.unwrap();
     broker.restart(Sessions::Keep).await.unwrap();
     timeout(secs(60), held).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn qos0_that_was_held_for_a_connection_is_told_when_there_is_none() {
+    let (connector, mut peers) = peers(64);
+    let client =
+        Builder::with_connector(connector, options().backoff(Backoff::default().initial(secs(3600))))
+            .start::<PubSub>()
+            .unwrap();
+    let peer = peers.recv().await.unwrap();
+    let publishing = client.publish("a", "x").into_future();
+    let (published, ()) = tokio::join!(timeout(secs(1), publishing), async {
+        settle().await;
+        drop(peer);
+    });
+    assert!(matches!(published.expect("at once"), Err(PublishError::NotSent(_))));
 }
 
 #[tokio::test(start_paused = true)]

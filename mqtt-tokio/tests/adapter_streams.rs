@@ -199,6 +199,8 @@ async fn requests_have_a_limit_and_leave_nothing_behind() {
         assert!(matches!(client.subscribe("5", QoS::AtMostOnce).await, Err(SubscribeError::Request(_))));
     }
     assert!(matches!(three.unsubscribe().await, Err(SubscribeError::Request(_))));
+    // It is still to be ended, and so it stays although somebody wanted it again in between.
+    assert!(matches!(client.subscribe("3", QoS::AtMostOnce).await, Err(SubscribeError::Request(_))));
     drop((one, two));
     broker.with(|it| it.set_faults(Faults::none()));
     broker.cut_all();
