@@ -3,10 +3,11 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use mqtt_codec::{QoS, TopicFilter};
+use mqtt_codec::{ProtocolVersion, QoS, TopicFilter};
 
 use crate::error::{
-    AcknowledgeError, ConnectError, ConnectionError, OptionsError, PingError, PublishError, RequestError,
+    AcknowledgeError, CancelError, ConnectError, ConnectionError, OptionsError, PingError, PublishError,
+    RequestError,
 };
 use crate::event::Event;
 use crate::machine::Core;
@@ -22,7 +23,8 @@ use crate::time::Time;
 /// An MQTT Client (section 1.2) without I/O: bytes go in and become [events](Event), commands go in and become bytes.
 ///
 /// Its methods come in four families:
-/// - commands: [`connect`](Self::connect), [`publish`](Self::publish), [`subscribe`](Self::subscribe),
+/// - commands: [`connect`](Self::connect), [`publish`](Self::publish), [`cancel`](Self::cancel),
+///   [`expire`](Self::expire), [`subscribe`](Self::subscribe),
 ///   [`unsubscribe`](Self::unsubscribe), [`acknowledge`](Self::acknowledge), [`hold`](Self::hold),
 ///   [`ping`](Self::ping),
 ///   [`disconnect`](Self::disconnect), [`discard_session`](Self::discard_session);
@@ -130,8 +132,8 @@ impl<P: Profile> Client<P> {
         self.core.handle_input(input, now)
     }
 
-    /// Does what is due at `now`: the CONNACK deadline, a PINGREQ, the PINGRESP deadline. Early and repeated calls do
-    /// nothing.
+    /// Does what is due at `now`: the CONNACK deadline, a PINGREQ, the PINGRESP and the ack deadline, sending again,
+    /// messages that expire. Early and repeated calls do nothing. Messages expire while Disconnected too.
     ///
     /// # Errors
     /// [`ConnectionError`]: a deadline passed and the connection ended, as in [`handle_input`](Self::handle_input).
@@ -145,7 +147,7 @@ impl<P: Profile> Client<P> {
     }
 
     /// Notes that the application stops reading for a while: until [`resume_input`](Self::resume_input) the PINGRESP
-    /// deadline is suspended, since a slow reader is not a dead Server.
+    /// and the ack deadline are suspended, since a slow reader is not a dead Server, and nothing is sent again.
     pub fn pause_input(&mut self, now: Time) {
         self.core.pause_input(now, true);
     }
@@ -175,6 +177,13 @@ impl<P: Profile> Client<P> {
     /// let what is in flight come to its end before a [`disconnect`](Self::disconnect).
     pub fn pause_queue(&mut self, paused: bool) {
         self.core.pause_queue(paused);
+    }
+
+    /// The version of the protocol that the present connection speaks, or the next one will: that of the
+    /// [options](Options::version), unless the Server did not want it and there is a
+    /// [fallback](Options::fallback).
+    pub const fn version(&self) -> ProtocolVersion {
+        self.core.version()
     }
 
     /// Where the client stands.
@@ -245,6 +254,24 @@ impl<P: CanPublish> Client<P> {
     #[inline]
     pub fn publish(&mut self, message: Message) -> Result<Option<PublishToken>, PublishError> {
         self.core.publish(message)
+    }
+
+    /// Takes a publish back of which no byte was ever sent; its message is the answer, and no event follows.
+    ///
+    /// # Errors
+    /// [`CancelError::Sent`], [`CancelError::Resolved`]: its outcome is reported as if nothing had happened.
+    pub fn cancel(&mut self, token: PublishToken) -> Result<Message, CancelError> {
+        self.core.cancel(token)
+    }
+
+    /// Gives a publish that waits in the queue a time to live: if it still waits at `at`, it leaves the queue and is
+    /// reported as [`NotSent`](crate::Outcome::NotSent) with [`Expired`](crate::Cause::Expired). A later call replaces
+    /// the time. Once it is in flight it does not expire.
+    ///
+    /// # Errors
+    /// [`CancelError::Sent`]: it waits no longer, which is nothing to worry about. [`CancelError::Resolved`].
+    pub fn expire(&mut self, token: PublishToken, at: Time) -> Result<(), CancelError> {
+        self.core.expire(token, at)
     }
 }
 

@@ -35,6 +35,10 @@ pub enum ConnectionError {
     /// No PINGRESP came within [`Options::pingresp_timeout`](crate::Options::pingresp_timeout) (section 3.1.2.10).
     #[error("no PINGRESP in time")]
     PingrespTimeout,
+    /// Nothing that waits for its acknowledgement was acknowledged within
+    /// [`Options::ack_timeout`](crate::Options::ack_timeout).
+    #[error("no acknowledgement in time")]
+    AckTimeout,
 }
 
 impl ConnectionError {
@@ -156,6 +160,18 @@ pub enum AcknowledgeError {
     Stale,
 }
 
+/// Why a publish cannot be taken back or given an end any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum CancelError {
+    /// It is in flight, or was in a Session that the Server lost: the Server may have it.
+    #[error("the message was sent already")]
+    Sent,
+    /// Its outcome was reported already, or is about to be.
+    #[error("the publish is resolved already")]
+    Resolved,
+}
+
 /// Why [`Client::ping`](crate::Client::ping) did nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -196,6 +212,10 @@ pub enum OptionsError {
     /// `max_in_flight` or `max_in_flight_qos2` is not within 1 to 65 535.
     #[error("max_in_flight and max_in_flight_qos2 must be from 1 to 65535")]
     MaxInFlight,
+    /// A [`Timed`](crate::Timed) retransmission with an `initial` of zero, a `cap` below it, a `factor` or `bandwidth` of
+    /// zero, or a `jitter` above 100.
+    #[error("timed retransmission: initial > 0, cap >= initial, factor >= 1, bandwidth >= 1, jitter <= 100")]
+    Retransmission,
     /// `max_packet_size` is below 2 bytes or above the protocol's 268 435 460.
     #[error("max_packet_size must be from 2 to 268435460 bytes (section 2.2.3)")]
     MaxPacketSize,

@@ -1,6 +1,6 @@
 //! What the core tells the application.
 
-use mqtt_codec::{SubackCodes, TopicFilter};
+use mqtt_codec::{QoS, SubackCodes, TopicFilter, TopicName};
 
 use crate::message::{IncomingMessage, PublishToken, RequestToken};
 
@@ -46,8 +46,27 @@ pub enum Event<'a> {
         /// The filter that no longer is subscribed.
         filter: TopicFilter,
     },
+    /// A message above [`max_packet_size`](crate::Options::max_packet_size) was discarded, and acknowledged
+    /// ([`Oversize::Skip`](crate::Oversize::Skip)).
+    Skipped(SkippedMessage),
     /// A PINGRESP arrived for a PINGREQ of ours.
     Pong,
+}
+
+/// What is known of a message whose payload was discarded unread.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct SkippedMessage {
+    /// The Topic Name.
+    pub topic: TopicName,
+    /// The length of the payload in bytes.
+    pub payload_len: usize,
+    /// The QoS with which the Server sent it.
+    pub qos: QoS,
+    /// The RETAIN flag.
+    pub retain: bool,
+    /// The DUP flag: with QoS 1 it may have been reported before.
+    pub dup: bool,
 }
 
 /// What became of a publish.
@@ -76,4 +95,7 @@ pub enum Cause {
     /// A QoS 0 message was held for a connection that did not come about.
     #[error("there was no Network Connection")]
     ConnectionLost,
+    /// It waited in the queue longer than [`expire`](crate::Client::expire) allowed.
+    #[error("it waited in the queue for too long")]
+    Expired,
 }

@@ -90,6 +90,11 @@ impl KeepAlive {
         self.paused = paused;
     }
 
+    /// Whether the application does not read just now.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// When something is due, if ever.
     pub(crate) fn deadline(&self) -> Option<Time> {
         match (self.ping_due(), self.pong_due()) {

@@ -15,6 +15,7 @@ mod message;
 mod options;
 mod outbox;
 mod profile;
+mod retransmission;
 mod session;
 mod state;
 mod stats;
@@ -23,14 +24,15 @@ mod time;
 pub use backoff::Backoff;
 pub use client::Client;
 pub use error::{
-    AcknowledgeError, ConnectError, ConnectionError, OptionsError, PingError, ProtocolViolation,
+    AcknowledgeError, CancelError, ConnectError, ConnectionError, OptionsError, PingError, ProtocolViolation,
     PublishError, RequestError, SessionDecodeError,
 };
-pub use event::{Cause, Event, Outcome};
+pub use event::{Cause, Event, Outcome, SkippedMessage};
 pub use message::{AckToken, IncomingMessage, Message, PublishToken, RequestToken};
-pub use options::{AckMode, Options, SessionLoss, Will};
+pub use options::{AckMode, Fallback, Options, Oversize, SessionLoss, Will};
 pub use outbox::Output;
 pub use profile::{CanPublish, CanSubscribe, Profile, PubSub, Publisher, Subscriber};
+pub use retransmission::{Retransmission, Timed};
 pub use session::Session;
 pub use state::State;
 pub use stats::Stats;

@@ -11,6 +11,7 @@ use mqtt_codec::{
 
 use crate::backoff::Backoff;
 use crate::error::OptionsError;
+use crate::retransmission::{Retransmission, Timed};
 
 /// The settings of a client. Each has a default that is right for most; only the client identifier must be thought of.
 ///
@@ -24,6 +25,10 @@ use crate::error::OptionsError;
 /// | queue | 10 000 messages, 16 MiB |
 /// | incoming packet | 16 MiB |
 /// | requests waiting | 1 000 |
+/// | sending again | on the next connection; with 3.1 after a time too |
+/// | ack deadline | none |
+/// | oversize message | ends the connection |
+/// | fallback to 3.1 | on CONNACK code 1 |
 ///
 /// ```
 /// use core::time::Duration;
@@ -56,6 +61,10 @@ pub struct Options {
     pub(crate) pipeline: bool,
     pub(crate) session_loss: SessionLoss,
     pub(crate) ack_mode: AckMode,
+    pub(crate) retransmission: Option<Retransmission>,
+    pub(crate) ack_timeout: Option<Duration>,
+    pub(crate) oversize: Oversize,
+    pub(crate) fallback: Fallback,
     pub(crate) backoff: Backoff,
 }
 
@@ -85,6 +94,10 @@ impl Options {
             pipeline: false,
             session_loss: SessionLoss::RepublishQos1,
             ack_mode: AckMode::Automatic,
+            retransmission: None,
+            ack_timeout: None,
+            oversize: Oversize::Close,
+            fallback: Fallback::Refused,
             backoff: Backoff::default(),
         }
     }
@@ -177,8 +190,8 @@ impl Options {
         self
     }
 
-    /// The largest packet to accept, in bytes with its fixed header. A larger one ends the connection as soon as its
-    /// fixed header was read.
+    /// The largest packet to accept, in bytes with its fixed header. What becomes of a larger one is said by
+    /// [`oversize`](Self::oversize).
     #[must_use]
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.max_packet_size = bytes;
@@ -221,6 +234,39 @@ impl Options {
         self
     }
 
+    /// When a packet that is not acknowledged is sent again. Unless it is set, it follows the version: on the next
+    /// connection with 3.1.1, after a time as well with 3.1 (see [`Retransmission`]).
+    #[must_use]
+    pub fn retransmission(mut self, retransmission: Retransmission) -> Self {
+        self.retransmission = Some(retransmission);
+        self
+    }
+
+    /// Ends the connection ([`AckTimeout`](crate::ConnectionError::AckTimeout)) when packets that wait for their
+    /// acknowledgement are all sent and none is acknowledged for so long, so that a new connection can resume them.
+    /// `None`, the default, waits as long as the Server answers PINGREQs.
+    ///
+    /// The time does not run while the application [does not read](crate::Client::pause_input).
+    #[must_use]
+    pub fn ack_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.ack_timeout = timeout;
+        self
+    }
+
+    /// What becomes of a message that is larger than [`max_packet_size`](Self::max_packet_size).
+    #[must_use]
+    pub fn oversize(mut self, oversize: Oversize) -> Self {
+        self.oversize = oversize;
+        self
+    }
+
+    /// Whether to try MQTT 3.1 when a Server does not want 3.1.1.
+    #[must_use]
+    pub fn fallback(mut self, fallback: Fallback) -> Self {
+        self.fallback = fallback;
+        self
+    }
+
     /// The pauses between attempts to connect. The core does not use it: it is here for whoever dials.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
@@ -258,9 +304,13 @@ impl Options {
     /// # Errors
     /// [`OptionsError`] names the first rule that is broken.
     pub fn check(&self) -> Result<(), OptionsError> {
-        self.to_connect()?.check()?;
-        if self.connack_timeout.is_zero() || self.pingresp_timeout.is_zero() {
+        self.to_connect(self.version)?.check()?;
+        let ack_timeout = self.ack_timeout.unwrap_or(Duration::MAX);
+        if [self.connack_timeout, self.pingresp_timeout, ack_timeout].iter().any(Duration::is_zero) {
             return Err(OptionsError::ZeroTimeout);
+        }
+        if matches!(self.retransmission, Some(Retransmission::Timed(timed)) if !timed.is_valid()) {
+            return Err(OptionsError::Retransmission);
         }
         if [self.max_in_flight, self.max_in_flight_qos2].iter().any(|max| !(1..=65_535).contains(max)) {
             return Err(OptionsError::MaxInFlight);
@@ -271,8 +321,16 @@ impl Options {
         Ok(())
     }
 
-    /// The CONNECT packet that these settings ask for.
-    pub(crate) fn to_connect(&self) -> Result<Connect<'_>, OptionsError> {
+    /// When to send again with `version`.
+    pub(crate) fn retransmission_of(&self, version: ProtocolVersion) -> Retransmission {
+        self.retransmission.unwrap_or(match version {
+            ProtocolVersion::V3_1 => Retransmission::Timed(Timed::default()),
+            ProtocolVersion::V3_1_1 => Retransmission::OnReconnect,
+        })
+    }
+
+    /// The CONNECT packet that these settings ask for, in `version`.
+    pub(crate) fn to_connect(&self, version: ProtocolVersion) -> Result<Connect<'_>, OptionsError> {
         let client_id = MqttStr::new(&self.client_id).map_err(OptionsError::ClientId)?;
         let will = match &self.will {
             Some(will) => Some(mqtt_codec::Will {
@@ -300,14 +358,7 @@ impl Options {
             return Err(OptionsError::KeepAlive);
         }
         let keep_alive = u16::try_from(self.keep_alive.as_secs()).map_err(|_| OptionsError::KeepAlive)?;
-        Ok(Connect {
-            version: self.version,
-            clean_session: self.clean_session,
-            keep_alive,
-            client_id,
-            will,
-            credentials,
-        })
+        Ok(Connect { version, clean_session: self.clean_session, keep_alive, client_id, will, credentials })
     }
 }
 
@@ -380,6 +431,38 @@ pub enum AckMode {
     /// The application, with [`acknowledge`](crate::Client::acknowledge). Acknowledgements may come in any order and
     /// are sent in the order of receipt [MQTT-4.6.0-2] [MQTT-4.6.0-3].
     Manual,
+}
+
+/// What becomes of a message above [`max_packet_size`](Options::max_packet_size).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Oversize {
+    /// The connection ends as soon as the fixed header was read. The Server of a kept Session sends a message with QoS 1
+    /// or 2 again on each connection, so that it comes back until somebody raises the limit. The default.
+    #[default]
+    Close,
+    /// The payload is discarded as it comes in, unread and never held in memory; the message is acknowledged, so that
+    /// the Server does not send it again, and reported ([`Skipped`](crate::Event::Skipped)).
+    ///
+    /// The part before the payload, 65 544 bytes at the most, must itself be within the limit; else, and for packets
+    /// other than PUBLISH, the connection ends.
+    Skip,
+}
+
+/// When a client whose [version](Options::version) is 3.1.1 tries MQTT 3.1 on its next connection. It never does if 3.1
+/// does not allow its client identifier (1 to 23 characters).
+///
+/// A version that the Server has accepted is kept for the life of the client, unless the Server refuses it later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fallback {
+    /// Never.
+    Never,
+    /// When the Server refuses the version (CONNACK code 1) [MQTT-3.1.2-2]. The default.
+    #[default]
+    Refused,
+    /// Also when the connection is closed between CONNECT and CONNACK, as some old Servers do, and no connection was
+    /// accepted before; the next one that is closed there leads back to 3.1.1. Not the default, since a Server that is
+    /// about to stop, or a load balancer, closes connections too.
+    RefusedOrClosed,
 }
 
 /// Bytes that `Debug` does not show.

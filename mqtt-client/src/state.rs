@@ -1,10 +1,15 @@
 //! The three states, each with what dies when it is left.
 
+use alloc::boxed::Box;
+
+use mqtt_codec::{PacketId, QoS};
+
 use crate::keep_alive::KeepAlive;
+use crate::machine::skip::Skipping;
+use crate::retransmission::{Sent, Timers};
 use crate::session::incoming::AckQueue;
 use crate::session::slab::NIL;
 use crate::time::Time;
-use mqtt_codec::QoS;
 
 /// Where a [`Client`](crate::Client) stands with its Network Connection.
 ///
@@ -53,6 +58,10 @@ pub(crate) struct Connected {
     pub(crate) acks: AckQueue,
     /// How many bytes at the start of the input were there before: only further ones are a sign of life.
     pub(crate) seen: usize,
+    /// The message that is being discarded.
+    pub(crate) skipping: Option<Box<Skipping>>,
+    /// Since when nothing of what is in flight has moved on; none while nothing waits.
+    pub(crate) stalled_since: Option<Time>,
     pub(crate) flow: Flow,
 }
 
@@ -69,18 +78,46 @@ pub(crate) struct Flow {
     pub(crate) sent: u32,
     /// The first request that is still to be sent on this connection.
     pub(crate) requests: u32,
+    /// The offset in the stream of the connection behind the last packet that will be acknowledged.
+    pub(crate) sent_until: u64,
+    /// When to send again on this connection.
+    pub(crate) timers: Option<Box<Timers>>,
 }
 
 impl Flow {
     /// Nothing is in flight, nothing to be sent again.
-    pub(crate) const IDLE: Self =
-        Self { in_flight: 0, in_flight_qos2: 0, released: NIL, sent: NIL, requests: NIL };
+    pub(crate) const IDLE: Self = Self {
+        in_flight: 0,
+        in_flight_qos2: 0,
+        released: NIL,
+        sent: NIL,
+        requests: NIL,
+        sent_until: 0,
+        timers: None,
+    };
 
     /// One more is in flight.
     #[inline]
     pub(crate) fn count(&mut self, qos: QoS) {
         self.in_flight += 1;
         self.in_flight_qos2 += usize::from(qos == QoS::ExactlyOnce);
+    }
+
+    /// A packet that will be acknowledged was encoded, from the offset `start` to `end` of the stream.
+    #[inline]
+    pub(crate) fn note_sent(&mut self, id: PacketId, is_publish: bool, start: u64, end: u64) {
+        self.sent_until = end;
+        if let Some(timers) = &mut self.timers {
+            timers.sent(id, if is_publish { Sent::Publish(end - start) } else { Sent::Control }, end);
+        }
+    }
+
+    /// The packet with `id` was acknowledged.
+    #[inline]
+    pub(crate) fn note_acknowledged(&mut self, id: PacketId) {
+        if let Some(timers) = &mut self.timers {
+            timers.forget(id);
+        }
     }
 
     /// Whether everything from earlier connections was sent again, so that new messages may follow.

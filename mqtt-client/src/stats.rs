@@ -17,4 +17,8 @@ pub struct Stats {
     pub duplicates: u64,
     /// PUBLISH and PUBREL packets sent again on a later connection.
     pub resent: u64,
+    /// Packets sent again on the same connection, after a time ([`Timed`](crate::Timed)).
+    pub retransmitted: u64,
+    /// Messages discarded because of their size ([`Oversize::Skip`](crate::Oversize::Skip)).
+    pub skipped: u64,
 }

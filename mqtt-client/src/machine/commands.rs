@@ -8,10 +8,11 @@ use mqtt_codec::{
 };
 
 use super::Core;
-use crate::error::{AcknowledgeError, PingError, PublishError, RequestError};
+use crate::error::{AcknowledgeError, CancelError, PingError, PublishError, RequestError};
 use crate::event::{Cause, Event, Outcome};
 use crate::message::{AckToken, Message, PublishToken, RequestToken};
 use crate::options::AckMode;
+use crate::session::outgoing::Stage;
 use crate::session::requests::Kind;
 use crate::session::slab::NIL;
 use crate::state::Link;
@@ -51,6 +52,38 @@ impl Core {
         Ok(Some(outgoing.enqueue(message, len)))
     }
 
+    /// The place of a publish of which nothing was ever sent.
+    fn find_unsent(&self, token: PublishToken) -> Result<(u32, Stage), CancelError> {
+        let (place, entry) = self.session.outgoing.find(token).ok_or(CancelError::Resolved)?;
+        if entry.is_sent() || entry.may_have_arrived() {
+            return Err(CancelError::Sent);
+        }
+        Ok((place, entry.stage))
+    }
+
+    pub(crate) fn cancel(&mut self, token: PublishToken) -> Result<Message, CancelError> {
+        let (place, _) = self.find_unsent(token)?;
+        // It may be in flight all the same, if the connection was lost before its first byte was taken.
+        self.leave_flight(place);
+        let outgoing = &mut self.session.outgoing;
+        if let Some(id) = outgoing.get(place).and_then(|entry| entry.id) {
+            self.session.ids.remove(id);
+        }
+        let (token, message) = outgoing.retire(place).ok_or(CancelError::Resolved)?;
+        outgoing.reported(token);
+        self.pump();
+        message.ok_or(CancelError::Resolved)
+    }
+
+    pub(crate) fn expire(&mut self, token: PublishToken, at: Time) -> Result<(), CancelError> {
+        let (place, stage) = self.find_unsent(token)?;
+        if stage != Stage::Queued {
+            return Err(CancelError::Sent);
+        }
+        self.session.outgoing.expiries.set(place, at);
+        Ok(())
+    }
+
     pub(crate) fn subscribe(
         &mut self,
         filters: Vec<(TopicFilter, QoS)>,
@@ -75,7 +108,7 @@ impl Core {
     }
 
     fn check_size(&self, packet: Option<Packet<'_>>) -> Result<(), RequestError> {
-        match packet.map(|packet| packet.encoded_len(self.options.version)) {
+        match packet.map(|packet| packet.encoded_len(self.version)) {
             Some(Ok(_)) => Ok(()),
             _ => Err(RequestError::TooLarge),
         }

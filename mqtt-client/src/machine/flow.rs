@@ -45,7 +45,7 @@ impl Core {
             outbox: &mut self.outbox,
             events: &mut self.events,
             stats: &mut self.stats,
-            version: self.options.version,
+            version: self.version,
             window: self.options.max_in_flight as usize,
             window_qos2: self.options.max_in_flight_qos2 as usize,
             queue_paused: self.queue_paused,
@@ -86,8 +86,10 @@ impl Core {
         };
         // Its size was checked before.
         let _ = self.outbox.publish(&message, delivery);
+        let end = self.outbox.offset();
         if let Some(flow) = self.flow_mut() {
             flow.count(message.qos);
+            flow.note_sent(id, true, offset, end);
         }
         self.session.outgoing.insert_in_flight(message, id, offset)
     }
@@ -105,7 +107,11 @@ impl Core {
         let Some(entry) = self.session.outgoing.get(place) else { return };
         let next = entry.next();
         let sent = if entry.is_sent() { Some(entry.qos()) } else { None };
+        let id = entry.id;
         let Some(flow) = self.flow_mut() else { return };
+        if let Some(id) = id {
+            flow.note_acknowledged(id);
+        }
         if let Some(qos) = sent {
             flow.in_flight = flow.in_flight.saturating_sub(1);
             flow.in_flight_qos2 = flow.in_flight_qos2.saturating_sub(usize::from(qos == QoS::ExactlyOnce));
@@ -125,6 +131,7 @@ impl Core {
             if flow.requests == place {
                 flow.requests = next;
             }
+            flow.note_acknowledged(id);
         }
         self.session.ids.remove(id);
         let finished = self.session.requests.resolve(place);
@@ -138,7 +145,7 @@ impl Core {
         let Link::Connected(connected) = &mut self.link else { return };
         while let Some((id, qos)) = connected.acks.pop() {
             let packet = if qos == QoS::ExactlyOnce { Packet::Pubrec(id) } else { Packet::Puback(id) };
-            self.outbox.reply(&packet, self.options.version);
+            self.outbox.reply(&packet, self.version);
         }
     }
 }
@@ -196,6 +203,7 @@ impl Sender<'_> {
                 let _ = self.outbox.packet(&packet, self.version);
                 self.session.outgoing.sent_again(place, offset);
                 self.flow.count(QoS::ExactlyOnce);
+                self.flow.note_sent(id, false, offset, self.outbox.offset());
             }
             self.flow.released = self.session.outgoing.next(place);
         }
@@ -210,13 +218,14 @@ impl Sender<'_> {
             if !self.has_window(qos) {
                 return;
             }
-            if let Some(message) = entry.message.as_ref().filter(|_| !entry.is_sent()) {
+            if let (Some(message), Some(id), false) = (&entry.message, entry.id, entry.is_sent()) {
                 let offset = self.outbox.offset();
                 self.stats.resent += u64::from(entry.dup);
                 // Its size was checked when it was admitted.
                 let _ = self.outbox.publish(message, entry.delivery());
                 self.session.outgoing.sent_again(place, offset);
                 self.flow.count(qos);
+                self.flow.note_sent(id, true, offset, self.outbox.offset());
             }
             self.flow.sent = self.session.outgoing.next(place);
         }
@@ -233,10 +242,11 @@ impl Sender<'_> {
                 },
             };
             let offset = self.outbox.offset();
-            if let Some(packet) = request.packet(id).filter(|_| !request.is_sent()) {
+            if let Some(packet) = request.packet(id, request.dup).filter(|_| !request.is_sent()) {
                 // Its size was checked when it was asked for.
                 let _ = self.outbox.packet(&packet, self.version);
                 self.session.requests.sent(place, id, offset);
+                self.flow.note_sent(id, false, offset, self.outbox.offset());
             }
             self.flow.requests = self.session.requests.next(place);
         }
@@ -261,20 +271,17 @@ impl Sender<'_> {
             if !self.may_launch(qos) {
                 return;
             }
+            let Some(id) = self.session.ids.allocate(Owner::Publish(place)) else { return };
             self.session.outgoing.dequeue(place);
-            if self.launch(place).is_none() {
-                self.session.outgoing.requeue_first(place);
-                return;
-            }
+            self.launch(place, id);
         }
     }
 
-    /// Gives an entry an identifier and sends it. `None` if no identifier is free; the entry is in no list then.
+    /// Sends an entry, which is in no list, under `id`.
     #[inline]
-    fn launch(&mut self, place: u32) -> Option<PublishToken> {
-        let id = self.session.ids.allocate(Owner::Publish(place))?;
+    fn launch(&mut self, place: u32, id: PacketId) {
         let offset = self.outbox.offset();
-        let token = self.session.outgoing.launch(place, id, offset);
+        self.session.outgoing.launch(place, id, offset);
         if let Some((message, delivery)) = self
             .session
             .outgoing
@@ -284,7 +291,7 @@ impl Sender<'_> {
             // Its size was checked when it was admitted.
             let _ = self.outbox.publish(message, delivery);
             self.flow.count(delivery.qos());
+            self.flow.note_sent(id, true, offset, self.outbox.offset());
         }
-        Some(token)
     }
 }

@@ -23,6 +23,7 @@ type Handled<'a> = Result<Option<Event<'a>>, ConnectionError>;
 
 impl Core {
     pub(crate) fn handle_input<'a>(&mut self, input: &mut &'a [u8], now: Time) -> Handled<'a> {
+        self.expire_due(now);
         loop {
             if !self.events.is_empty() {
                 return Ok(self.next_event());
@@ -33,11 +34,19 @@ impl Core {
                     *input = &[];
                     return Ok(None);
                 }
-                Link::Connected(connected) if input.len() > connected.seen => {
-                    connected.seen = input.len();
-                    connected.keep_alive.received(now);
+                Link::Connected(connected) => {
+                    if input.len() > connected.seen {
+                        connected.seen = input.len();
+                        connected.keep_alive.received(now);
+                    }
+                    if connected.skipping.is_some() && !input.is_empty() {
+                        if let Some(event) = self.skip(input) {
+                            return Ok(Some(event));
+                        }
+                        continue;
+                    }
                 }
-                _ => {}
+                Link::Connecting(_) => {}
             }
             if input.is_empty() || !self.wants_input() {
                 return Ok(None);
@@ -45,14 +54,11 @@ impl Core {
             let (packet, len) = match self.decoder.decode(input) {
                 Ok(Decoded::Packet(packet, len)) => (packet, len),
                 Ok(Decoded::Incomplete { .. }) => return Ok(None),
-                Ok(Decoded::Oversize(oversize)) => {
-                    let error = ConnectionError::Oversize {
-                        packet_type: oversize.packet_type,
-                        len: oversize.len,
-                        max: self.options.max_packet_size,
-                    };
-                    return self.fail(error);
-                }
+                Ok(Decoded::Oversize(oversize)) => match self.handle_oversize(oversize, input) {
+                    Ok(true) => continue,
+                    Ok(false) => return Ok(None),
+                    Err(error) => return self.fail(error),
+                },
                 Err(error) => return self.fail(error.into()),
             };
             *input = input.get(len..).unwrap_or_default();
@@ -83,12 +89,12 @@ impl Core {
             }
 
             (Link::Connected(_), Packet::Publish(publish)) => Ok(self.handle_publish(publish)),
-            (Link::Connected(_), Packet::Puback(id)) => self.handle_puback(id),
-            (Link::Connected(_), Packet::Pubrec(id)) => self.handle_pubrec(id),
+            (Link::Connected(_), Packet::Puback(id)) => self.handle_puback(id, now),
+            (Link::Connected(_), Packet::Pubrec(id)) => self.handle_pubrec(id, now),
             (Link::Connected(_), Packet::Pubrel { id, .. }) => Ok(self.handle_pubrel(id)),
-            (Link::Connected(_), Packet::Pubcomp(id)) => self.handle_pubcomp(id),
-            (Link::Connected(_), Packet::Suback(suback)) => self.handle_suback(suback.id, suback.codes),
-            (Link::Connected(_), Packet::Unsuback(id)) => self.handle_unsuback(id),
+            (Link::Connected(_), Packet::Pubcomp(id)) => self.handle_pubcomp(id, now),
+            (Link::Connected(_), Packet::Suback(suback)) => self.handle_suback(suback.id, suback.codes, now),
+            (Link::Connected(_), Packet::Unsuback(id)) => self.handle_unsuback(id, now),
             (Link::Connected(connected), Packet::Pingresp) => {
                 if connected.keep_alive.pong() {
                     return Ok(Some(Event::Pong));
@@ -115,18 +121,25 @@ impl Core {
     /// Connecting -> Connected, or -> Disconnected with a refusal.
     fn handle_connack<'a>(&mut self, connack: Connack, now: Time) -> Handled<'a> {
         if connack.code != ConnectReturnCode::Accepted {
+            if connack.code == ConnectReturnCode::UnacceptableProtocolVersion {
+                self.change_version();
+            }
             return Err(ConnectionError::Refused(connack.code));
         }
         if connack.session_present && self.options.clean_session {
             return Err(ProtocolViolation::SessionPresentAfterClean.into());
         }
-        let (flow, last_sent) = match &self.link {
-            Link::Connecting(connecting) => (connecting.flow.clone(), connecting.last_sent),
+        self.accepted = true;
+        self.expire_due(now);
+        let (flow, last_sent) = match &mut self.link {
+            Link::Connecting(connecting) => {
+                (core::mem::replace(&mut connecting.flow, Flow::IDLE), connecting.last_sent)
+            }
             _ => (Flow::IDLE, now),
         };
         // MQTT 3.1 does not tell: what is in flight is sent again as if the Server had kept the Session, and the
         // subscriptions are made again, which changes nothing if it did.
-        let unknown = self.version() == ProtocolVersion::V3_1 && !self.options.clean_session;
+        let unknown = self.version == ProtocolVersion::V3_1 && !self.options.clean_session;
         if !connack.session_present {
             if !unknown {
                 self.forget_in_flight();
@@ -141,6 +154,8 @@ impl Core {
             keep_alive,
             acks: AckQueue::new(self.connection),
             seen: 0,
+            skipping: None,
+            stalled_since: None,
             flow: Flow {
                 released: outgoing.released.first(),
                 sent: outgoing.sent.first(),
@@ -209,7 +224,7 @@ impl Core {
                 // Scenario qos2-duplicate-over-reconnect. MQTT 3.1 does not tell whether the Server kept the Session:
                 // there, another message without DUP is a new one even if its identifier is known. The same message
                 // is not: mosquitto sends it again without DUP when it was restarted.
-                let tells = self.options.version == ProtocolVersion::V3_1_1;
+                let tells = self.version == ProtocolVersion::V3_1_1;
                 let received = &self.session.received;
                 let known = received.contains(id) && (dup || tells || received.was(id, &publish));
                 if known || connected.acks.holds_exactly_once(id) {
@@ -242,7 +257,7 @@ impl Core {
         let Link::Connected(connected) = &mut self.link else { return None };
         if self.options.ack_mode == AckMode::Automatic && connected.acks.is_empty() {
             let packet = if qos == QoS::ExactlyOnce { Packet::Pubrec(id) } else { Packet::Puback(id) };
-            self.outbox.reply(&packet, self.options.version);
+            self.outbox.reply(&packet, self.version);
             return None;
         }
         let token = connected.acks.push(id, qos);
@@ -255,7 +270,7 @@ impl Core {
 
     /// A QoS 2 message that the application has. If it was acknowledged, it is so again, in the order of receipt; if
     /// the application still has to acknowledge it, that will do.
-    fn acknowledge_duplicate(&mut self, id: PacketId, acknowledged: bool) {
+    pub(super) fn acknowledge_duplicate(&mut self, id: PacketId, acknowledged: bool) {
         let Link::Connected(connected) = &mut self.link else { return };
         if acknowledged && !connected.acks.holds_exactly_once(id) {
             let token = connected.acks.push(id, QoS::ExactlyOnce);
@@ -269,19 +284,19 @@ impl Core {
         if !self.session.received.remove(id) {
             self.stats.unknown_acknowledgements += 1;
         }
-        self.outbox.reply(&Packet::Pubcomp(id), self.options.version);
+        self.outbox.reply(&Packet::Pubcomp(id), self.version);
         None
     }
 
-    fn handle_puback<'a>(&mut self, id: PacketId) -> Handled<'a> {
+    fn handle_puback<'a>(&mut self, id: PacketId, now: Time) -> Handled<'a> {
         match self.owner_stage(id) {
-            Some((place, Stage::AwaitingPuback)) => Ok(self.deliver(place, id)),
+            Some((place, Stage::AwaitingPuback)) => Ok(self.deliver(place, id, now)),
             None if self.session.ids.get(id).is_none() => Ok(self.unknown()),
             _ => Err(wrong(PacketType::Puback, id)),
         }
     }
 
-    fn handle_pubrec<'a>(&mut self, id: PacketId) -> Handled<'a> {
+    fn handle_pubrec<'a>(&mut self, id: PacketId, now: Time) -> Handled<'a> {
         match self.owner_stage(id) {
             Some((place, Stage::AwaitingPubrec)) => {
                 self.leave_flight(place);
@@ -293,28 +308,29 @@ impl Core {
                         flow.released = place;
                     }
                 }
+                self.note_progress(now);
                 self.pump();
                 Ok(None)
             }
             Some((place, Stage::AwaitingPubcomp)) => {
                 // Scenario dup-pubrec-pubrel: the Server did not get ours. If it is still to be sent, it will be.
                 if self.session.outgoing.get(place).is_some_and(Entry::is_sent) {
-                    self.outbox.reply(&Packet::Pubrel { id, dup: true }, self.options.version);
+                    self.outbox.reply(&Packet::Pubrel { id, dup: true }, self.version);
                 }
                 Ok(None)
             }
             None if self.session.ids.get(id).is_none() => {
                 // The Server waits for a PUBREL: without one it would ask for ever.
-                self.outbox.reply(&Packet::Pubrel { id, dup: false }, self.options.version);
+                self.outbox.reply(&Packet::Pubrel { id, dup: false }, self.version);
                 Ok(self.unknown())
             }
             _ => Err(wrong(PacketType::Pubrec, id)),
         }
     }
 
-    fn handle_pubcomp<'a>(&mut self, id: PacketId) -> Handled<'a> {
+    fn handle_pubcomp<'a>(&mut self, id: PacketId, now: Time) -> Handled<'a> {
         match self.owner_stage(id) {
-            Some((place, Stage::AwaitingPubcomp)) => Ok(self.deliver(place, id)),
+            Some((place, Stage::AwaitingPubcomp)) => Ok(self.deliver(place, id, now)),
             None if self.session.ids.get(id).is_none() => Ok(self.unknown()),
             _ => Err(wrong(PacketType::Pubcomp, id)),
         }
@@ -330,11 +346,12 @@ impl Core {
     }
 
     #[inline]
-    fn deliver<'a>(&mut self, place: u32, id: PacketId) -> Option<Event<'a>> {
+    fn deliver<'a>(&mut self, place: u32, id: PacketId, now: Time) -> Option<Event<'a>> {
         self.leave_flight(place);
         self.session.ids.remove(id);
         let token = self.session.outgoing.finish(place)?;
         self.stats.delivered += 1;
+        self.note_progress(now);
         self.pump();
         Some(Event::Published { token, outcome: Outcome::Delivered })
     }
@@ -344,7 +361,7 @@ impl Core {
         None
     }
 
-    fn handle_suback<'a>(&mut self, id: PacketId, codes: SubackCodes<'a>) -> Handled<'a> {
+    fn handle_suback<'a>(&mut self, id: PacketId, codes: SubackCodes<'a>, now: Time) -> Handled<'a> {
         let Some(owner) = self.session.ids.get(id) else { return Ok(self.unknown()) };
         let Owner::Request(place) = owner else { return Err(wrong(PacketType::Suback, id)) };
         let kind = self.session.requests.get(place).map(|request| &request.kind);
@@ -356,6 +373,7 @@ impl Core {
             return Err(ProtocolViolation::SubackCount { requested, received }.into());
         }
         let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
+        self.note_progress(now);
         let (filters, again) = match request.kind {
             Kind::Subscribe(filters) => (filters, false),
             Kind::Resubscribe(filters) => (filters, true),
@@ -376,7 +394,7 @@ impl Core {
         Ok(if again { None } else { Some(Event::Subscribed { token, codes }) })
     }
 
-    fn handle_unsuback<'a>(&mut self, id: PacketId) -> Handled<'a> {
+    fn handle_unsuback<'a>(&mut self, id: PacketId, now: Time) -> Handled<'a> {
         let Some(owner) = self.session.ids.get(id) else { return Ok(self.unknown()) };
         let Owner::Request(place) = owner else { return Err(wrong(PacketType::Unsuback, id)) };
         let kind = self.session.requests.get(place).map(|request| &request.kind);
@@ -384,6 +402,7 @@ impl Core {
             return Err(wrong(PacketType::Unsuback, id));
         }
         let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
+        self.note_progress(now);
         if let Kind::Unsubscribe(filters) = request.kind {
             for filter in &filters {
                 self.session.subscriptions.remove(filter);

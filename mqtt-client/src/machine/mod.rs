@@ -4,19 +4,23 @@
 //! - `input.rs`: packets in. Every transition that a packet causes stands there, in one `match`.
 //! - `commands.rs`: what the application asks for.
 //! - `flow.rs`: what may be sent now, and in which order.
+//! - `skip.rs`: messages above the limit.
+//! - `timers.rs`: what is due at a time.
 
 mod commands;
 mod flow;
 mod input;
+pub(crate) mod skip;
+mod timers;
 
 use alloc::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Direction, Packet, ProtocolVersion};
 
-use crate::error::{ConnectError, ConnectionError, OptionsError};
+use crate::error::{ConnectError, OptionsError};
 use crate::event::{Cause, Event, Outcome};
-use crate::options::{Options, Secret};
+use crate::options::{Fallback, Options, Secret};
 use crate::outbox::{Outbox, Output};
 use crate::session::Session;
 use crate::session::slab::NIL;
@@ -28,8 +32,14 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Core {
     options: Options,
+    /// The version of the present or the next connection.
+    version: ProtocolVersion,
     /// The CONNECT packet of these options: made once, so that connecting cannot fail for its sake.
     connect_packet: Secret,
+    /// The same for MQTT 3.1, if that may be tried.
+    fallback_packet: Option<Secret>,
+    /// Whether the Server has ever accepted a connection.
+    accepted: bool,
     decoder: Decoder,
     link: Link,
     session: Session,
@@ -47,16 +57,21 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(options: Options, session: Session) -> Result<Self, OptionsError> {
         options.check()?;
-        let mut connect = BytesMut::new();
-        options.to_connect()?.encode(&mut connect);
+        let connect_packet = Secret(encode_connect(&options, options.version)?);
+        let may_fall_back = options.version == ProtocolVersion::V3_1_1 && options.fallback != Fallback::Never;
+        let fallback_packet = may_fall_back.then(|| encode_connect(&options, ProtocolVersion::V3_1));
         // A copy of a Session that was connected: nobody knows what the transport took since, so that all may be DUP.
         let mut session = session;
         session.connection_ended(u64::MAX);
         let decoder =
             Decoder::new(options.version, Direction::ToClient).max_packet_size(options.max_packet_size);
         Ok(Self {
+            version: options.version,
             options,
-            connect_packet: Secret(connect.freeze()),
+            connect_packet,
+            // Options that 3.1 does not allow cannot fall back to it.
+            fallback_packet: fallback_packet.and_then(Result::ok).map(Secret),
+            accepted: false,
             decoder,
             link: Link::Disconnected,
             session,
@@ -107,8 +122,8 @@ impl Core {
         }
     }
 
-    const fn version(&self) -> ProtocolVersion {
-        self.options.version
+    pub(crate) const fn version(&self) -> ProtocolVersion {
+        self.version
     }
 
     pub(crate) fn connect(&mut self, now: Time) -> Result<(), ConnectError> {
@@ -118,12 +133,17 @@ impl Core {
         // What a DISCONNECT left unwritten is void now.
         self.settle();
         self.connection = self.connection.wrapping_add(1);
-        self.outbox.bytes(self.connect_packet.0.clone());
+        self.decoder =
+            Decoder::new(self.version, Direction::ToClient).max_packet_size(self.options.max_packet_size);
+        let fell_back = self.version != self.options.version;
+        let packet = self.fallback_packet.as_ref().filter(|_| fell_back).unwrap_or(&self.connect_packet);
+        self.outbox.bytes(packet.0.clone());
         // Before the CONNACK nobody knows whether the Server kept the Session: only if nothing depends on that may new
         // messages go ahead, or they would overtake those that are to be sent again [MQTT-4.6.0-1].
         let pipeline = self.options.pipeline && self.session.outgoing.in_flight() == 0;
         let deadline = now + self.options.connack_timeout;
-        self.link = Link::Connecting(Connecting { deadline, last_sent: now, pipeline, flow: Flow::IDLE });
+        let flow = Flow { timers: self.timers(), ..Flow::IDLE };
+        self.link = Link::Connecting(Connecting { deadline, last_sent: now, pipeline, flow });
         self.pump();
         Ok(())
     }
@@ -135,7 +155,7 @@ impl Core {
             Link::Connecting(_) if self.outbox.taken() == 0 => self.settle(),
             Link::Connecting(_) | Link::Connected(_) => {
                 // A packet of two bytes is never too large. It is the last one [MQTT-3.14.4-2].
-                let _ = self.outbox.packet(&Packet::Disconnect, self.options.version);
+                let _ = self.outbox.packet(&Packet::Disconnect, self.version);
             }
         }
         self.link = Link::Disconnected;
@@ -144,7 +164,25 @@ impl Core {
 
     /// The transport is gone, or is to be closed.
     pub(crate) fn handle_close(&mut self) {
+        let connect_len = self.connect_packet.0.len() as u64;
+        if matches!(self.link, Link::Connecting(_))
+            && self.options.fallback == Fallback::RefusedOrClosed
+            && !self.accepted
+            && self.outbox.taken() >= connect_len
+        {
+            self.change_version();
+        }
         self.end_connection();
+    }
+
+    /// The Server does not want this version: the next connection tries the other one, if that may be.
+    pub(super) fn change_version(&mut self) {
+        if self.fallback_packet.is_some() {
+            self.version = match self.version {
+                ProtocolVersion::V3_1 => ProtocolVersion::V3_1_1,
+                ProtocolVersion::V3_1_1 => ProtocolVersion::V3_1,
+            };
+        }
     }
 
     /// To `Disconnected`, whatever the state; the Session is kept.
@@ -176,65 +214,9 @@ impl Core {
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        match &self.link {
-            Link::Disconnected => None,
-            Link::Connecting(connecting) => Some(connecting.deadline),
-            Link::Connected(connected) => connected.keep_alive.deadline(),
-        }
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), ConnectionError> {
-        let error = match &mut self.link {
-            Link::Connecting(connecting) if now >= connecting.deadline => ConnectionError::ConnackTimeout,
-            Link::Connected(connected) => {
-                let keep_alive = &mut connected.keep_alive;
-                if connected.acks.is_full() {
-                    // The input is not read until the application has acknowledged: a PINGRESP may wait in it.
-                    keep_alive.received(now);
-                }
-                if keep_alive.pong_due().is_some_and(|due| now >= due) {
-                    ConnectionError::PingrespTimeout
-                } else {
-                    if keep_alive.ping_due().is_some_and(|due| now >= due) {
-                        self.keep_alive_ping(now);
-                    }
-                    return Ok(());
-                }
-            }
-            _ => return Ok(()),
-        };
-        self.end_connection();
-        Err(error)
-    }
-
-    /// Sends a PINGREQ, unless one is unanswered and the transport takes nothing: then another one helps nobody.
-    fn keep_alive_ping(&mut self, now: Time) {
-        let Link::Connected(connected) = &mut self.link else { return };
-        if connected.keep_alive.is_waiting() && self.outbox.len() > 0 {
-            connected.keep_alive.postpone(now);
-            return;
-        }
-        self.send_pingreq(now);
-    }
-
-    pub(super) fn send_pingreq(&mut self, now: Time) {
-        let Link::Connected(connected) = &mut self.link else { return };
-        self.stats.pingreqs += 1;
-        // A packet of two bytes is never too large.
-        let _ = self.outbox.packet(&Packet::Pingreq, self.options.version);
-        connected.keep_alive.ping_sent(now, self.outbox.offset());
-    }
-
     pub(crate) fn pause_queue(&mut self, paused: bool) {
         self.queue_paused = paused;
         self.pump();
-    }
-
-    pub(crate) fn pause_input(&mut self, now: Time, paused: bool) {
-        if let Link::Connected(connected) = &mut self.link {
-            connected.keep_alive.set_paused(paused, now);
-        }
     }
 
     pub(crate) fn poll_output(&mut self, now: Time) -> Output<'_> {
@@ -252,14 +234,28 @@ impl Core {
 
     /// The transport took `count` bytes of the output.
     pub(crate) fn output_taken(&mut self, count: usize, now: Time) {
-        let taken = self.outbox.taken();
+        let before = self.outbox.taken();
         self.outbox.advance(count);
-        match &mut self.link {
+        let taken = self.outbox.taken();
+        let flow = match &mut self.link {
             Link::Disconnected => return,
-            Link::Connecting(connecting) => connecting.last_sent = now,
-            Link::Connected(connected) => connected.keep_alive.sent(now, taken),
+            Link::Connecting(connecting) => {
+                connecting.last_sent = now;
+                &mut connecting.flow
+            }
+            Link::Connected(connected) => {
+                connected.keep_alive.sent(now, before);
+                if before < connected.flow.sent_until {
+                    connected.stalled_since = Some(now);
+                }
+                &mut connected.flow
+            }
+        };
+        if let Some(timers) = &mut flow.timers {
+            timers.taken(taken, now);
         }
         // That has made room for what waits in the queue.
+        self.expire_due(now);
         self.pump();
     }
 
@@ -283,4 +279,12 @@ impl Core {
             Link::Connected(connected) => !self.outbox.is_flooded() && !connected.acks.is_full(),
         }
     }
+}
+
+fn encode_connect(options: &Options, version: ProtocolVersion) -> Result<Bytes, OptionsError> {
+    let connect = options.to_connect(version)?;
+    connect.check()?;
+    let mut bytes = BytesMut::new();
+    connect.encode(&mut bytes);
+    Ok(bytes.freeze())
 }

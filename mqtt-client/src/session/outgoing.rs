@@ -5,6 +5,7 @@ use core::cmp::Reverse;
 
 use mqtt_codec::{Delivery, PacketId, QoS};
 
+use super::expiries::Expiries;
 use super::slab::{Linked, Links, List, NIL, Slab};
 use crate::message::{Message, PublishToken};
 
@@ -72,9 +73,18 @@ impl Entry {
 
     /// How it is to be delivered, with DUP as the earlier connections have it.
     pub(crate) fn delivery(&self) -> Delivery {
+        self.delivery_with(self.dup)
+    }
+
+    /// How it is to be delivered when it was sent before.
+    pub(crate) fn delivery_again(&self) -> Delivery {
+        self.delivery_with(true)
+    }
+
+    fn delivery_with(&self, dup: bool) -> Delivery {
         match (self.stage, self.id) {
-            (Stage::AwaitingPuback, Some(id)) => Delivery::AtLeastOnce { id, dup: self.dup },
-            (Stage::AwaitingPubrec, Some(id)) => Delivery::ExactlyOnce { id, dup: self.dup },
+            (Stage::AwaitingPuback, Some(id)) => Delivery::AtLeastOnce { id, dup },
+            (Stage::AwaitingPubrec, Some(id)) => Delivery::ExactlyOnce { id, dup },
             _ => Delivery::AtMostOnce,
         }
     }
@@ -106,6 +116,8 @@ pub(crate) struct Outgoing {
     pub(crate) released: List,
     /// The bytes of the messages in both queues, as PUBLISH packets.
     queued_size: usize,
+    /// When messages in the queues expire.
+    pub(crate) expiries: Expiries,
     generation: u32,
 }
 
@@ -118,6 +130,7 @@ impl Outgoing {
             sent: List::new(),
             released: List::new(),
             queued_size: 0,
+            expiries: Expiries::new(),
             generation: 0,
         }
     }
@@ -199,7 +212,14 @@ impl Outgoing {
         PublishToken { index: place, generation: self.generation }
     }
 
-    /// Takes the first entry of a queue out of it.
+    /// The place of a publish that is not resolved. `None` also for one whose outcome waits to be reported.
+    pub(crate) fn find(&self, token: PublishToken) -> Option<(u32, &Entry)> {
+        let entry = self.slab.get(token.index).filter(|entry| entry.generation == token.generation)?;
+        let pending = entry.message.is_some() || entry.stage == Stage::AwaitingPubcomp;
+        pending.then_some((token.index, entry))
+    }
+
+    /// Takes an entry of a queue out of it.
     pub(crate) fn dequeue(&mut self, place: u32) {
         let Some(entry) = self.slab.get(place) else { return };
         let (qos, size) = entry
@@ -207,25 +227,16 @@ impl Outgoing {
             .as_ref()
             .map_or((QoS::AtMostOnce, 0), |message| (message.qos, message.encoded_len().unwrap_or(0)));
         self.queued_size = self.queued_size.saturating_sub(size);
+        self.expiries.remove(place);
         match qos {
             QoS::AtMostOnce => self.queue_qos0.unlink(&mut self.slab, place),
             _ => self.queue.unlink(&mut self.slab, place),
         }
     }
 
-    /// Puts an entry that [`dequeue`](Self::dequeue) took out back to the front of the queue for QoS 1 and 2.
-    pub(crate) fn requeue_first(&mut self, place: u32) {
-        let size = self.slab.get(place).and_then(|entry| entry.message.as_ref()?.encoded_len().ok());
-        self.queued_size += size.unwrap_or(0);
-        let mut front = List::new();
-        front.push_back(&mut self.slab, place);
-        self.queue.prepend(&mut self.slab, front);
-    }
-
     /// Puts an entry that is in no list into flight under `id`; it starts at `offset` of the stream.
     #[inline]
-    pub(crate) fn launch(&mut self, place: u32, id: PacketId, offset: u64) -> PublishToken {
-        let mut token = PublishToken { index: place, generation: 0 };
+    pub(crate) fn launch(&mut self, place: u32, id: PacketId, offset: u64) {
         if let Some(entry) = self.slab.get_mut(place) {
             entry.id = Some(id);
             entry.sent_at = offset;
@@ -233,10 +244,8 @@ impl Outgoing {
                 Some(Message { qos: QoS::ExactlyOnce, .. }) => Stage::AwaitingPubrec,
                 _ => Stage::AwaitingPuback,
             };
-            token.generation = entry.generation;
         }
         self.sent.push_back(&mut self.slab, place);
-        token
     }
 
     /// Notes that an entry in flight was encoded again, at `offset`.

@@ -40,8 +40,7 @@ impl Request {
     }
 
     /// The packet, or `None` if it cannot be built (it was checked when it was asked for).
-    pub(crate) fn packet(&self, id: PacketId) -> Option<Packet<'_>> {
-        let dup = self.dup;
+    pub(crate) fn packet(&self, id: PacketId, dup: bool) -> Option<Packet<'_>> {
         Some(match &self.kind {
             Kind::Subscribe(filters) | Kind::Resubscribe(filters) => {
                 Packet::Subscribe(Subscribe { id, dup, filters: SubscribeFilters::new(filters).ok()? })

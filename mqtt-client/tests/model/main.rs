@@ -10,7 +10,7 @@ mod checks;
 mod run;
 mod server;
 
-use mqtt_client::{AckMode, Options, ProtocolVersion, QoS, SessionLoss};
+use mqtt_client::{AckMode, Options, ProtocolVersion, QoS, Retransmission, SessionLoss};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -75,6 +75,7 @@ impl Settings {
             .max_in_flight(self.window)
             .clean_session(self.clean)
             .version(self.version())
+            .retransmission(Retransmission::OnReconnect)
             .session_loss(self.policy)
             .pipeline(self.pipeline)
             .ack_mode(if self.manual { AckMode::Manual } else { AckMode::Automatic })
