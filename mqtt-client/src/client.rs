@@ -16,6 +16,7 @@ use crate::options::{AckMode, Options};
 use crate::outbox::Output;
 use crate::profile::{CanPublish, CanSubscribe, Profile};
 use crate::session::Session;
+use crate::session::journal::{Changes, Mark};
 use crate::state::State;
 use crate::stats::Stats;
 use crate::time::Time;
@@ -177,6 +178,41 @@ impl<P: Profile> Client<P> {
     /// let what is in flight come to its end before a [`disconnect`](Self::disconnect).
     pub fn pause_queue(&mut self, paused: bool) {
         self.core.pause_queue(paused);
+    }
+
+    /// With [`Options::journal`], the changes of the Session since the last call, to be written to a store.
+    ///
+    /// Bytes that depend on a change stay in the core until [`changes_saved`](Self::changes_saved) says that it is
+    /// safe, so that a crash at any moment loses and doubles nothing: a PUBLISH goes out when its message and identifier
+    /// are safe, a PUBREC when the identifier that it confirms is. Hence call this wherever
+    /// [`poll_output`](Self::poll_output) is called, before it. More changes may be fetched while earlier ones are
+    /// being written.
+    ///
+    /// A [`Clear`](crate::Change::Clear) and what follows it must be written as one transaction. After a crash,
+    /// [`Session::from_records`] makes the Session that the store holds.
+    pub fn poll_changes(&mut self) -> Option<Changes> {
+        self.core.poll_changes()
+    }
+
+    /// The changes up to `mark` are safe: the output that depends on them may go.
+    pub fn changes_saved(&mut self, mark: Mark) {
+        self.core.changes_saved(mark);
+    }
+
+    /// The point behind the last change so far. A message counts as safe, in that no crash loses it, once
+    /// [`is_saved`](Self::is_saved) is true for the mark that was current when [`publish`](Self::publish) had returned.
+    pub const fn mark(&self) -> Mark {
+        self.core.journal().mark()
+    }
+
+    /// Whether all changes up to `mark` are safe.
+    pub const fn is_saved(&self, mark: Mark) -> bool {
+        self.core.journal().is_saved(mark)
+    }
+
+    /// Whether [`poll_changes`](Self::poll_changes) has something.
+    pub fn has_changes(&self) -> bool {
+        self.core.journal().has_changes()
     }
 
     /// The version of the protocol that the present connection speaks, or the next one will: that of the

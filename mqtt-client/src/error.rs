@@ -170,6 +170,9 @@ pub enum CancelError {
     /// Its outcome was reported already, or is about to be.
     #[error("the publish is resolved already")]
     Resolved,
+    /// Too many changes of the Session wait to be saved (only with a [journal](crate::Options::journal)).
+    #[error("too many changes wait to be saved")]
+    Busy,
 }
 
 /// Why [`Client::ping`](crate::Client::ping) did nothing.

@@ -34,6 +34,7 @@ pub use outbox::Output;
 pub use profile::{CanPublish, CanSubscribe, Profile, PubSub, Publisher, Subscriber};
 pub use retransmission::{Retransmission, Timed};
 pub use session::Session;
+pub use session::journal::{Change, Changes, Key, Mark, Record};
 pub use state::State;
 pub use stats::Stats;
 pub use time::Time;

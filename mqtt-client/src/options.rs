@@ -65,6 +65,7 @@ pub struct Options {
     pub(crate) ack_timeout: Option<Duration>,
     pub(crate) oversize: Oversize,
     pub(crate) fallback: Fallback,
+    pub(crate) journal: bool,
     pub(crate) backoff: Backoff,
 }
 
@@ -98,6 +99,7 @@ impl Options {
             ack_timeout: None,
             oversize: Oversize::Close,
             fallback: Fallback::Refused,
+            journal: false,
             backoff: Backoff::default(),
         }
     }
@@ -264,6 +266,14 @@ impl Options {
     #[must_use]
     pub fn fallback(mut self, fallback: Fallback) -> Self {
         self.fallback = fallback;
+        self
+    }
+
+    /// Whether each change of the Session is reported, for a store that survives a crash: see
+    /// [`poll_changes`](crate::Client::poll_changes). Off by default: the Session is kept in memory.
+    #[must_use]
+    pub fn journal(mut self, journal: bool) -> Self {
+        self.journal = journal;
         self
     }
 

@@ -237,6 +237,8 @@ impl Backlog {
 /// less. Bytes leave the core only so; what was not taken is still there at the next call.
 ///
 /// `advance` beyond [`remaining`](Buf::remaining) is the same as advancing by all that remains; it does not panic.
+/// With a [journal](crate::Options::journal) it ends where bytes begin that depend on changes which are not saved.
+///
 /// It also makes room for what waits in the queue, which then is part of the output: write until nothing
 /// [remains](Buf::has_remaining).
 #[derive(Debug)]
@@ -251,27 +253,31 @@ impl Output<'_> {
     ///
     /// For an embedder that shares the core under a lock: take segments, release the lock, write, lock, advance.
     pub fn segments(&mut self, max: usize, into: &mut Vec<Bytes>) {
+        let mut open = self.core.open_len();
         let outbox = self.core.outbox_mut();
         outbox.freeze();
         let mut lent = 0;
         for segment in &outbox.front {
-            if lent >= max {
+            if lent >= max || open == 0 {
                 break;
             }
-            lent += segment.len();
-            into.push(segment.clone());
+            let len = segment.len().min(open);
+            open -= len;
+            lent += len;
+            into.push(if len == segment.len() { segment.clone() } else { segment.slice(..len) });
         }
     }
 }
 
 impl Buf for Output<'_> {
     fn remaining(&self) -> usize {
-        self.core.outbox().len
+        self.core.open_len()
     }
 
     fn chunk(&self) -> &[u8] {
         let outbox = self.core.outbox();
-        outbox.front.front().map_or(&outbox.tail, |segment| segment)
+        let chunk: &[u8] = outbox.front.front().map_or(&outbox.tail, |segment| segment);
+        chunk.get(..self.core.open_len()).unwrap_or(chunk)
     }
 
     #[cfg(feature = "std")]
@@ -279,14 +285,21 @@ impl Buf for Output<'_> {
         let outbox = self.core.outbox();
         let segments = outbox.front.iter().map(|segment| &segment[..]);
         let tail = Some(&outbox.tail[..]).filter(|tail| !tail.is_empty());
+        let mut open = self.core.open_len();
         into.iter_mut()
             .zip(segments.chain(tail))
-            .map(|(slice, bytes)| *slice = std::io::IoSlice::new(bytes))
+            .map_while(|(slice, bytes)| {
+                let bytes = bytes.get(..open).unwrap_or(bytes);
+                open -= bytes.len();
+                *slice = std::io::IoSlice::new(bytes);
+                (!bytes.is_empty()).then_some(())
+            })
             .count()
     }
 
     fn advance(&mut self, count: usize) {
-        if count > 0 && self.core.has_output() {
+        let count = count.min(self.core.open_len());
+        if count > 0 {
             self.core.output_taken(count, self.now);
         }
     }

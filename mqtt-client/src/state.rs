@@ -49,6 +49,8 @@ pub(crate) struct Connecting {
     pub(crate) last_sent: Time,
     /// Whether publishes may be sent before it.
     pub(crate) pipeline: bool,
+    /// Whether the Session was [unsettled](crate::Session::unsettled) before.
+    pub(crate) was_unsettled: bool,
     pub(crate) flow: Flow,
 }
 

@@ -195,7 +195,7 @@ fn sizes() {
     assert!(size_of::<mqtt_client::PublishToken>() == 8);
     assert!(size_of::<mqtt_client::AckToken>() <= 16);
     assert!(size_of::<mqtt_client::ConnectionError>() <= 32, "{}", size_of::<mqtt_client::ConnectionError>());
-    assert!(size_of::<Session>() <= 384, "{}", size_of::<Session>());
+    assert!(size_of::<Session>() <= 448, "{}", size_of::<Session>());
     assert!(size_of::<Client<PubSub>>() <= 1600, "{}", size_of::<Client<PubSub>>());
 }
 

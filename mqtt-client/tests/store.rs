@@ -134,16 +134,17 @@ fn what_cannot_be_is_corrupt() {
     use SessionDecodeError::{Corrupt, NotASession, Truncated, UnknownFormat};
     let none = [0_u8; 12];
     let with_publish = |entry: &[u8]| {
-        let mut bytes = b"MQS\x01\x00\x01\x00\x00\x00\x01".to_vec();
+        let mut bytes = b"MQS\x02\x00\x00\x01\x00\x00\x00\x01".to_vec();
         bytes.extend_from_slice(entry);
         bytes.extend_from_slice(&none);
         Session::from_bytes(&bytes).map(|session| session.pending_publishes().count())
     };
     // A queued QoS 1 message on the topic `t` without a payload.
     assert_eq!(with_publish(b"\x28\x00\x01t\0\0\0\0"), Ok(1));
+    // The same, and it expires after a second.
+    assert_eq!(with_publish(b"\x2c\0\0\0\0\x3b\x9a\xca\0\x00\x01t\0\0\0\0"), Ok(1));
     for (entry, why) in [
-        (&b"\x2c\x00\x01t\0\0\0\0"[..], "DUP in the queue"),
-        (b"\x68\x00\x01t\0\0\0\0", "QoS 3"),
+        (&b"\x68\x00\x01t\0\0\0\0"[..], "QoS 3"),
         (b"\x28\x00\x01#\0\0\0\0", "a wildcard"),
         (b"\x28\x00\x00\0\0\0\0", "no topic"),
         (b"\x00", "queued without a message"),
@@ -156,7 +157,7 @@ fn what_cannot_be_is_corrupt() {
     ] {
         assert_eq!(with_publish(entry), Err(Corrupt), "{why}");
     }
-    let session = |rest: &[u8]| Session::from_bytes(&[b"MQS\x01\x00\x01", rest].concat()).err();
+    let session = |rest: &[u8]| Session::from_bytes(&[b"MQS\x02\x00\x00\x01", rest].concat()).err();
     assert_eq!(session(&[&none[..], &[0; 4]].concat()), None);
     let twice = b"\0\0\0\x02\x03\0\x05\x03\0\x05\0\0\0\0\0\0\0\0\0\0\0\0";
     assert_eq!(session(twice), Some(Corrupt), "an identifier twice");
@@ -166,14 +167,14 @@ fn what_cannot_be_is_corrupt() {
     assert_eq!(session(no_filter), Some(Corrupt));
     // Counts that the input cannot hold are found out without reserving anything for them.
     assert_eq!(session(b"\xff\xff\xff\xff"), Some(Truncated));
-    assert_eq!(Session::from_bytes(b"MQS\x02"), Err(UnknownFormat(2)));
+    assert_eq!(Session::from_bytes(b"MQS\x03"), Err(UnknownFormat(3)));
     assert_eq!(Session::from_bytes(b"mqs\x01"), Err(NotASession));
 }
 
 /// No two owners of one identifier, in whatever part.
 #[test]
 fn an_identifier_of_a_publish_and_a_request_is_corrupt() {
-    let mut bytes = b"MQS\x01\x00\x01".to_vec();
+    let mut bytes = b"MQS\x02\x00\x00\x01".to_vec();
     bytes.extend_from_slice(b"\0\0\0\x01\x03\0\x05");
     bytes.extend_from_slice(b"\0\0\0\0");
     bytes.extend_from_slice(b"\0\0\0\x01\x08\0\x05\0\0\0\x01\0\x01f\0");
@@ -190,6 +191,6 @@ proptest::proptest! {
     /// Any bytes behind a right beginning.
     #[test]
     fn any_bytes(rest in proptest::collection::vec(0_u8..10, 0..200)) {
-        accepts_or_refuses(&[b"MQS\x01\x00\x01\x00\x00\x00", &rest[..]].concat());
+        accepts_or_refuses(&[b"MQS\x02\x00\x00\x01\x00\x00\x00", &rest[..]].concat());
     }
 }

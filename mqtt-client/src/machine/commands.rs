@@ -26,7 +26,7 @@ impl Core {
             Ok(len) => return Err(PublishError::TooLarge { message, len, max }),
             Err(error) => return Err(PublishError::TooLarge { message, len: error.len, max }),
         };
-        if self.has_unread_events() {
+        if self.has_unread_events() || self.journal.is_full() {
             return Err(PublishError::QueueFull(message));
         }
         if message.qos == QoS::AtMostOnce {
@@ -49,7 +49,7 @@ impl Core {
         if outgoing.queued_len() >= self.options.max_queue_len || outgoing.queued_size() + len > max {
             return Err(PublishError::QueueFull(message));
         }
-        Ok(Some(outgoing.enqueue(message, len)))
+        Ok(Some(outgoing.enqueue(message, len, &mut self.journal)))
     }
 
     /// The place of a publish of which nothing was ever sent.
@@ -69,7 +69,7 @@ impl Core {
         if let Some(id) = outgoing.get(place).and_then(|entry| entry.id) {
             self.session.ids.remove(id);
         }
-        let (token, message) = outgoing.retire(place).ok_or(CancelError::Resolved)?;
+        let (token, message) = outgoing.retire(place, &mut self.journal).ok_or(CancelError::Resolved)?;
         outgoing.reported(token);
         self.pump();
         message.ok_or(CancelError::Resolved)
@@ -80,7 +80,10 @@ impl Core {
         if stage != Stage::Queued {
             return Err(CancelError::Sent);
         }
-        self.session.outgoing.expiries.set(place, at);
+        if self.journal.is_full() {
+            return Err(CancelError::Busy);
+        }
+        self.session.outgoing.set_expiry(place, at, &mut self.journal);
         Ok(())
     }
 
@@ -115,10 +118,13 @@ impl Core {
     }
 
     fn request(&mut self, kind: Kind) -> Result<RequestToken, RequestError> {
-        if self.session.requests.len() >= self.options.max_requests || self.has_unread_events() {
+        if self.session.requests.len() >= self.options.max_requests
+            || self.has_unread_events()
+            || self.journal.is_full()
+        {
             return Err(RequestError::TooManyRequests);
         }
-        let (place, token) = self.session.requests.push(kind);
+        let (place, token) = self.session.requests.push(kind, &mut self.journal);
         if let Link::Connected(connected) = &mut self.link {
             if connected.flow.requests == NIL {
                 connected.flow.requests = place;
@@ -133,7 +139,7 @@ impl Core {
         let (id, qos) = connected.acks.acknowledge(token).ok_or(AcknowledgeError::Stale)?;
         if qos == QoS::ExactlyOnce {
             // The application has it: from here on a second copy is not for it, on this connection or a later one.
-            self.session.received.insert(id);
+            self.remember_received(id);
         }
         self.send_acknowledgements();
         Ok(())
@@ -143,7 +149,7 @@ impl Core {
         let Link::Connected(connected) = &self.link else { return Err(AcknowledgeError::Stale) };
         let (id, qos) = connected.acks.get(token).ok_or(AcknowledgeError::Stale)?;
         if qos == QoS::ExactlyOnce {
-            self.session.received.insert(id);
+            self.remember_received(id);
         }
         Ok(())
     }
@@ -163,14 +169,15 @@ impl Core {
 
     pub(crate) fn discard_session(&mut self) {
         self.end_connection();
-        let session = &mut self.session;
+        // Whatever is noted for each of them is void in the end.
+        let (session, journal) = (&mut self.session, &mut self.journal);
         loop {
             let Some((place, entry)) = session.outgoing.iter().next() else { break };
             let seen = entry.may_have_arrived();
             if let Some(id) = entry.id {
                 session.ids.remove(id);
             }
-            if let Some((token, _)) = session.outgoing.retire(place) {
+            if let Some((token, _)) = session.outgoing.retire(place, journal) {
                 let outcome = if seen {
                     Outcome::Ambiguous(Cause::Discarded)
                 } else {
@@ -179,7 +186,7 @@ impl Core {
                 self.events.push_back(Event::Published { token, outcome });
             }
         }
-        while let Some((token, kind, id)) = session.requests.retire(session.requests.first()) {
+        while let Some((token, kind, id)) = session.requests.retire(session.requests.first(), journal) {
             if let Some(id) = id {
                 session.ids.remove(id);
             }
@@ -191,5 +198,7 @@ impl Core {
         }
         session.received.clear();
         session.subscriptions.clear();
+        session.unsettled = false;
+        journal.cleared();
     }
 }

@@ -13,6 +13,7 @@ use crate::event::{Event, Outcome};
 use crate::message::{Message, PublishToken, RequestToken};
 use crate::outbox::Outbox;
 use crate::session::Session;
+use crate::session::journal::Journal;
 use crate::session::outgoing::Entry;
 use crate::session::packet_ids::Owner;
 use crate::session::requests::Request;
@@ -43,6 +44,7 @@ impl Core {
             flow,
             session: &mut self.session,
             outbox: &mut self.outbox,
+            journal: &mut self.journal,
             events: &mut self.events,
             stats: &mut self.stats,
             version: self.version,
@@ -91,7 +93,7 @@ impl Core {
             flow.count(message.qos);
             flow.note_sent(id, true, offset, end);
         }
-        self.session.outgoing.insert_in_flight(message, id, offset)
+        self.session.outgoing.insert_in_flight(message, id, offset, &mut self.journal)
     }
 
     /// Whether a QoS 0 message may be sent at once: there is a connection, and none waits before it.
@@ -134,7 +136,7 @@ impl Core {
             flow.note_acknowledged(id);
         }
         self.session.ids.remove(id);
-        let finished = self.session.requests.resolve(place);
+        let finished = self.session.requests.resolve(place, &mut self.journal);
         // The identifier may be the one that a publish or a request waits for.
         self.pump();
         finished
@@ -155,6 +157,7 @@ struct Sender<'c> {
     flow: &'c mut Flow,
     session: &'c mut Session,
     outbox: &'c mut Outbox,
+    journal: &'c mut Journal,
     events: &'c mut VecDeque<Event<'static>>,
     stats: &'c mut Stats,
     version: ProtocolVersion,
@@ -255,7 +258,7 @@ impl Sender<'_> {
     fn send_queued_qos0(&mut self) {
         while !self.outbox.is_full() {
             let place = self.session.outgoing.queue_qos0.first();
-            let Some((token, message)) = self.session.outgoing.retire(place) else { return };
+            let Some((token, message)) = self.session.outgoing.retire(place, self.journal) else { return };
             if let Some(message) = &message {
                 // Its size was checked when it was admitted.
                 let _ = self.outbox.publish(message, Delivery::AtMostOnce);
@@ -281,7 +284,7 @@ impl Sender<'_> {
     #[inline]
     fn launch(&mut self, place: u32, id: PacketId) {
         let offset = self.outbox.offset();
-        self.session.outgoing.launch(place, id, offset);
+        self.session.outgoing.launch(place, id, offset, self.journal);
         if let Some((message, delivery)) = self
             .session
             .outgoing

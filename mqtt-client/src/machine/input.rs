@@ -11,7 +11,7 @@ use crate::event::{Cause, Event, Outcome};
 use crate::keep_alive::KeepAlive;
 use crate::message::{AckToken, IncomingMessage};
 use crate::options::{AckMode, SessionLoss};
-use crate::session::incoming::AckQueue;
+use crate::session::incoming::{AckQueue, digest};
 use crate::session::outgoing::{Entry, Stage};
 use crate::session::packet_ids::Owner;
 use crate::session::requests::Kind;
@@ -131,20 +131,25 @@ impl Core {
         }
         self.accepted = true;
         self.expire_due(now);
-        let (flow, last_sent) = match &mut self.link {
+        let (flow, last_sent, was_unsettled) = match &mut self.link {
             Link::Connecting(connecting) => {
-                (core::mem::replace(&mut connecting.flow, Flow::IDLE), connecting.last_sent)
+                let flow = core::mem::replace(&mut connecting.flow, Flow::IDLE);
+                (flow, connecting.last_sent, connecting.was_unsettled)
             }
-            _ => (Flow::IDLE, now),
+            _ => (Flow::IDLE, now, false),
         };
         // MQTT 3.1 does not tell: what is in flight is sent again as if the Server had kept the Session, and the
         // subscriptions are made again, which changes nothing if it did.
         let unknown = self.version == ProtocolVersion::V3_1 && !self.options.clean_session;
+        self.set_unsettled(false);
         if !connack.session_present {
             if !unknown {
                 self.forget_in_flight();
-                self.session.received.clear();
+                self.forget_received();
             }
+            self.resubscribe();
+        } else if was_unsettled {
+            // It may be one that began with a CONNECT whose CONNACK was lost.
             self.resubscribe();
         }
         let keep_alive =
@@ -170,7 +175,7 @@ impl Core {
     /// What was in flight on earlier connections means nothing to a Server without the Session.
     fn forget_in_flight(&mut self) {
         let policy = self.options.session_loss;
-        let (ids, events) = (&mut self.session.ids, &mut self.events);
+        let (ids, events, journal) = (&mut self.session.ids, &mut self.events, &mut self.journal);
         self.session.outgoing.session_lost(
             |entry| match (&entry.message, policy) {
                 (Some(message), _) if entry.stage != Stage::AwaitingPubcomp && !entry.dup => {
@@ -192,6 +197,7 @@ impl Core {
                 };
                 events.push_back(Event::Published { token, outcome });
             },
+            journal,
         );
     }
 
@@ -205,13 +211,13 @@ impl Core {
             let stale =
                 requests.get(place).is_some_and(|request| matches!(request.kind, Kind::Resubscribe(_)));
             if stale {
-                if let Some((_, request)) = requests.resolve(place) {
+                if let Some((_, request)) = requests.resolve(place, &mut self.journal) {
                     request.id.map(|id| self.session.ids.remove(id));
                 }
             }
             place = next;
         }
-        requests.push_front(self.session.subscriptions.to_requests());
+        requests.push_front(self.session.subscriptions.to_requests(), &mut self.journal);
     }
 
     #[inline]
@@ -233,9 +239,11 @@ impl Core {
                     return None;
                 }
                 if self.options.ack_mode == AckMode::Automatic {
-                    self.session.received.insert(id);
+                    self.remember_received(id);
                     if !tells {
-                        self.session.received.remember(id, &publish);
+                        let digest = digest(&publish);
+                        self.session.received.remember(id, digest);
+                        self.journal.received(id, Some(digest));
                     }
                 }
                 self.due(id, QoS::ExactlyOnce)
@@ -281,7 +289,9 @@ impl Core {
 
     /// Scenario unknown-pubrel-pubcomp: always answered, known or not [MQTT-4.3.3-2].
     fn handle_pubrel<'a>(&mut self, id: PacketId) -> Option<Event<'a>> {
-        if !self.session.received.remove(id) {
+        if self.session.received.remove(id) {
+            self.journal.received_released(id);
+        } else {
             self.stats.unknown_acknowledgements += 1;
         }
         self.outbox.reply(&Packet::Pubcomp(id), self.version);
@@ -301,7 +311,7 @@ impl Core {
             Some((place, Stage::AwaitingPubrec)) => {
                 self.leave_flight(place);
                 let keep = self.options.session_loss == SessionLoss::RepublishAll;
-                self.session.outgoing.release(place, keep);
+                self.session.outgoing.release(place, keep, &mut self.journal);
                 if let Some(flow) = self.flow_mut() {
                     // Behind all other PUBRELs that are to be sent [MQTT-4.6.0-4].
                     if flow.released == NIL {
@@ -349,7 +359,7 @@ impl Core {
     fn deliver<'a>(&mut self, place: u32, id: PacketId, now: Time) -> Option<Event<'a>> {
         self.leave_flight(place);
         self.session.ids.remove(id);
-        let token = self.session.outgoing.finish(place)?;
+        let token = self.session.outgoing.finish(place, &mut self.journal)?;
         self.stats.delivered += 1;
         self.note_progress(now);
         self.pump();
@@ -381,11 +391,11 @@ impl Core {
         };
         for ((filter, qos), code) in filters.into_iter().zip(codes.iter()) {
             match code {
-                SubackCode::Granted(_) => self.session.subscriptions.insert(filter, qos),
+                SubackCode::Granted(_) => self.session.subscriptions.insert(filter, qos, &mut self.journal),
                 // A refused change of a subscription leaves the one that there is.
                 SubackCode::Failure if !again => {}
                 SubackCode::Failure => {
-                    if self.session.subscriptions.remove(&filter) {
+                    if self.session.subscriptions.remove(&filter, &mut self.journal) {
                         self.events.push_back(Event::SubscriptionLost { filter });
                     }
                 }
@@ -405,7 +415,7 @@ impl Core {
         self.note_progress(now);
         if let Kind::Unsubscribe(filters) = request.kind {
             for filter in &filters {
-                self.session.subscriptions.remove(filter);
+                self.session.subscriptions.remove(filter, &mut self.journal);
             }
         }
         Ok(Some(Event::Unsubscribed { token }))

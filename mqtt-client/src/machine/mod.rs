@@ -16,13 +16,14 @@ mod timers;
 use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use mqtt_codec::{Decoder, Direction, Packet, ProtocolVersion};
+use mqtt_codec::{Decoder, Direction, Packet, PacketId, ProtocolVersion};
 
 use crate::error::{ConnectError, OptionsError};
 use crate::event::{Cause, Event, Outcome};
 use crate::options::{Fallback, Options, Secret};
 use crate::outbox::{Outbox, Output};
 use crate::session::Session;
+use crate::session::journal::{Changes, Journal, Mark};
 use crate::session::slab::NIL;
 use crate::state::{Connecting, Flow, Link, State};
 use crate::stats::Stats;
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     session: Session,
     /// Outlives the link by what a DISCONNECT leaves to be written.
     outbox: Outbox,
+    /// What changes in the Session, for whoever keeps it on a disk.
+    journal: Journal,
     /// Events that no input caused directly, in order. Bounded: see [`has_unread_events`](Self::has_unread_events).
     events: VecDeque<Event<'static>>,
     /// Nothing goes from the queue into flight.
@@ -63,6 +66,7 @@ impl Core {
         // A copy of a Session that was connected: nobody knows what the transport took since, so that all may be DUP.
         let mut session = session;
         session.connection_ended(u64::MAX);
+        let journal = session.journal(options.journal);
         let decoder =
             Decoder::new(options.version, Direction::ToClient).max_packet_size(options.max_packet_size);
         Ok(Self {
@@ -76,6 +80,7 @@ impl Core {
             link: Link::Disconnected,
             session,
             outbox: Outbox::new(),
+            journal,
             events: VecDeque::new(),
             queue_paused: false,
             connection: 0,
@@ -132,6 +137,8 @@ impl Core {
         }
         // What a DISCONNECT left unwritten is void now.
         self.settle();
+        let was_unsettled = self.session.unsettled;
+        self.set_unsettled(was_unsettled || !self.session.subscriptions.is_empty());
         self.connection = self.connection.wrapping_add(1);
         self.decoder =
             Decoder::new(self.version, Direction::ToClient).max_packet_size(self.options.max_packet_size);
@@ -143,7 +150,7 @@ impl Core {
         let pipeline = self.options.pipeline && self.session.outgoing.in_flight() == 0;
         let deadline = now + self.options.connack_timeout;
         let flow = Flow { timers: self.timers(), ..Flow::IDLE };
-        self.link = Link::Connecting(Connecting { deadline, last_sent: now, pipeline, flow });
+        self.link = Link::Connecting(Connecting { deadline, last_sent: now, pipeline, was_unsettled, flow });
         self.pump();
         Ok(())
     }
@@ -194,10 +201,25 @@ impl Core {
         }
     }
 
+    /// Whether a Session may have begun at the Server that we do not know of.
+    pub(super) fn set_unsettled(&mut self, unsettled: bool) {
+        if self.session.unsettled != unsettled {
+            self.session.unsettled = unsettled;
+            self.journal.connecting(unsettled);
+        }
+    }
+
     /// Marks what the transport took of the connection's stream, and forgets the rest of the stream.
     fn settle(&mut self) {
+        if let Link::Connecting(connecting) = &self.link {
+            if self.outbox.taken() == 0 {
+                let before = connecting.was_unsettled;
+                self.set_unsettled(before);
+            }
+        }
         self.session.connection_ended(self.outbox.taken());
         self.outbox.clear();
+        self.journal.connection_ended();
     }
 
     /// QoS 0 messages that were held for a connection are not kept for the next one, unless the options say so.
@@ -207,7 +229,7 @@ impl Core {
         }
         let outgoing = &mut self.session.outgoing;
         while outgoing.queue_qos0.first() != NIL {
-            if let Some((token, _)) = outgoing.retire(outgoing.queue_qos0.first()) {
+            if let Some((token, _)) = outgoing.retire(outgoing.queue_qos0.first(), &mut self.journal) {
                 let outcome = Outcome::NotSent(Cause::ConnectionLost);
                 self.events.push_back(Event::Published { token, outcome });
             }
@@ -259,12 +281,53 @@ impl Core {
         self.pump();
     }
 
+    /// How many bytes may go out now.
+    #[inline]
+    pub(crate) fn open_len(&self) -> usize {
+        match self.journal.limit() {
+            None => self.outbox.len(),
+            Some(limit) => {
+                let open = limit.saturating_sub(self.outbox.taken());
+                usize::try_from(open).map_or(self.outbox.len(), |open| open.min(self.outbox.len()))
+            }
+        }
+    }
+
     pub(crate) fn has_output(&self) -> bool {
-        self.outbox.len() > 0
+        self.open_len() > 0
     }
 
     pub(crate) const fn output_len(&self) -> usize {
         self.outbox.len()
+    }
+
+    pub(crate) const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(crate) fn poll_changes(&mut self) -> Option<Changes> {
+        self.pump();
+        self.journal.take(self.outbox.offset())
+    }
+
+    pub(crate) fn changes_saved(&mut self, mark: Mark) {
+        self.journal.save(mark);
+    }
+
+    /// The application has the QoS 2 message with `id`: a second copy is not for it.
+    #[inline]
+    pub(super) fn remember_received(&mut self, id: PacketId) {
+        if self.session.received.insert(id) {
+            self.journal.received(id, None);
+        }
+    }
+
+    /// The Server has forgotten which QoS 2 messages it sent.
+    pub(super) fn forget_received(&mut self) {
+        if self.journal.is_enabled() {
+            self.session.received.iter().for_each(|id| self.journal.received_released(id));
+        }
+        self.session.received.clear();
     }
 
     /// Whether so many events wait to be fetched that nothing may be accepted that can lead to more of them.
@@ -276,7 +339,9 @@ impl Core {
         match &self.link {
             Link::Disconnected => false,
             Link::Connecting(_) => true,
-            Link::Connected(connected) => !self.outbox.is_flooded() && !connected.acks.is_full(),
+            Link::Connected(connected) => {
+                !self.outbox.is_flooded() && !connected.acks.is_full() && !self.journal.is_full()
+            }
         }
     }
 }

@@ -85,12 +85,14 @@ impl Core {
                     self.acknowledge_duplicate(id, known);
                     return false;
                 }
-                self.session.received.insert(id);
+                self.remember_received(id);
                 (id, QoS::ExactlyOnce)
             }
         };
-        let token = connected.acks.push(id, qos);
-        connected.acks.acknowledge(token);
+        if let Link::Connected(connected) = &mut self.link {
+            let token = connected.acks.push(id, qos);
+            connected.acks.acknowledge(token);
+        }
         self.stats.skipped += 1;
         self.send_acknowledgements();
         true

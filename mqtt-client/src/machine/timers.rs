@@ -22,7 +22,7 @@ impl Core {
                 earlier(first, self.retransmission_due())
             }
         };
-        earlier(link, self.session.outgoing.expiries.first().map(|(time, _)| time))
+        earlier(link, self.session.outgoing.first_expiry().map(|(time, _)| time))
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), ConnectionError> {
@@ -90,7 +90,7 @@ impl Core {
     /// Messages whose time in the queue is over leave it.
     #[inline]
     pub(super) fn expire_due(&mut self, now: Time) {
-        while let Some((time, place)) = self.session.outgoing.expiries.first() {
+        while let Some((time, place)) = self.session.outgoing.first_expiry() {
             if time > now {
                 return;
             }
@@ -101,7 +101,7 @@ impl Core {
     #[cold]
     fn expire_at(&mut self, place: u32) {
         // Nothing expires that was sent before: see `expire`.
-        if let Some((token, _)) = self.session.outgoing.retire(place) {
+        if let Some((token, _)) = self.session.outgoing.retire(place, &mut self.journal) {
             self.events.push_back(Event::Published { token, outcome: Outcome::NotSent(Cause::Expired) });
         }
     }

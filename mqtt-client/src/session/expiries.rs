@@ -31,6 +31,11 @@ impl Expiries {
         }
     }
 
+    /// When the message at `place` expires.
+    pub(crate) fn get(&self, place: u32) -> Option<Time> {
+        self.of.get(&place).copied()
+    }
+
     /// The first that expires.
     #[inline]
     pub(crate) fn first(&self) -> Option<(Time, u32)> {

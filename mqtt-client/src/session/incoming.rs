@@ -48,8 +48,13 @@ impl ReceivedIds {
     }
 
     /// Notes what the message with `id` was.
-    pub(crate) fn remember(&mut self, id: PacketId, publish: &Publish<'_>) {
-        self.digests.insert(id, digest(publish));
+    pub(crate) fn remember(&mut self, id: PacketId, digest: u64) {
+        self.digests.insert(id, digest);
+    }
+
+    /// What the message with `id` was, if that is known.
+    pub(crate) fn digest(&self, id: PacketId) -> Option<u64> {
+        self.digests.get(&id).copied()
     }
 
     /// Whether the message with `id` is known to have been this one.
@@ -94,7 +99,7 @@ impl ReceivedIds {
 
 /// FNV-1a: enough to tell a message from the next one, and not made against somebody who wants a collision (who could as
 /// well send the same message).
-fn digest(publish: &Publish<'_>) -> u64 {
+pub(crate) fn digest(publish: &Publish<'_>) -> u64 {
     let topic = publish.topic.as_bytes();
     topic
         .iter()

@@ -2,8 +2,10 @@
 
 pub(crate) mod expiries;
 pub(crate) mod incoming;
+pub(crate) mod journal;
 pub(crate) mod outgoing;
 pub(crate) mod packet_ids;
+mod records;
 pub(crate) mod requests;
 pub(crate) mod slab;
 mod store;
@@ -12,6 +14,7 @@ pub(crate) mod subscriptions;
 use alloc::vec::Vec;
 
 use incoming::ReceivedIds;
+use journal::{Journal, Key};
 use outgoing::Outgoing;
 use packet_ids::PacketIds;
 use requests::Requests;
@@ -45,6 +48,11 @@ pub struct Session {
     pub(crate) received: ReceivedIds,
     pub(crate) requests: Requests,
     pub(crate) subscriptions: Subscriptions,
+    /// A CONNECT was sent whose CONNACK did not come: the Server may have begun a new Session without our knowing, so
+    /// that its next word that there is one is not enough to trust in the subscriptions.
+    pub(crate) unsettled: bool,
+    /// If it comes from records: those of them that it has no use for.
+    stored: Option<Vec<Key>>,
 }
 
 impl Session {
@@ -56,6 +64,8 @@ impl Session {
             received: ReceivedIds::new(),
             requests: Requests::new(),
             subscriptions: Subscriptions::new(),
+            unsettled: false,
+            stored: None,
         }
     }
 
@@ -78,6 +88,31 @@ impl Session {
     pub(crate) fn connection_ended(&mut self, taken: u64) {
         self.outgoing.connection_ended(taken);
         self.requests.connection_ended(taken);
+    }
+
+    /// The journal of a client with this Session.
+    pub(crate) fn journal(&mut self, enabled: bool) -> Journal {
+        let stored = self.stored.take();
+        if enabled { Journal::of(self, stored) } else { Journal::new(false) }
+    }
+
+    /// The Session that a store holds into which the changes of a client were written, in any order of its records: see
+    /// [`Client::poll_changes`](crate::Client::poll_changes). Without records it is a new Session.
+    ///
+    /// A [`Client`](crate::Client) that gets it goes on with the same store: it reports changes only. Messages that were
+    /// in flight are taken as sent (DUP), since nobody knows how much of them was.
+    ///
+    /// # Errors
+    /// [`SessionDecodeError`] if these are not the records of a Session. Never panics, and never allocates more than the
+    /// input accounts for.
+    pub fn from_records<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        stored: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, SessionDecodeError> {
+        let mut records = records::Records::default();
+        for (key, value) in stored {
+            records.add(key.as_ref(), value.as_ref())?;
+        }
+        records.into_session()
     }
 
     /// This Session as bytes, to be kept anywhere. The format has a version number; payloads are in it as they are.

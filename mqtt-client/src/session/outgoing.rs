@@ -1,13 +1,14 @@
 //! Publishes from their admission to their outcome.
 
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 
 use mqtt_codec::{Delivery, PacketId, QoS};
 
 use super::expiries::Expiries;
+use super::journal::Journal;
 use super::slab::{Linked, Links, List, NIL, Slab};
 use crate::message::{Message, PublishToken};
+use crate::time::Time;
 
 /// `sent_at` of what was not sent on the present connection.
 const UNSENT: u64 = u64::MAX;
@@ -29,7 +30,8 @@ pub(crate) enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
     links: Links,
-    generation: u32,
+    /// Counts the publishes of the Session.
+    pub(crate) number: u64,
     pub(crate) stage: Stage,
     /// In flight, its Packet Identifier.
     pub(crate) id: Option<PacketId>,
@@ -53,6 +55,20 @@ impl Entry {
     /// Whether the Server may have it; exact between connections.
     pub(crate) fn may_have_arrived(&self) -> bool {
         self.dup || self.attempted || self.stage == Stage::AwaitingPubcomp
+    }
+
+    #[inline]
+    const fn token(&self, place: u32) -> PublishToken {
+        // Enough of the number to tell it from those that had this place before.
+        PublishToken { index: place, generation: self.number as u32 }
+    }
+
+    /// Notes that nothing of it has to survive any longer.
+    #[inline]
+    fn note_resolved(&self, journal: &mut Journal) {
+        if self.qos() != QoS::AtMostOnce {
+            journal.resolved(self.number, self.message.is_some(), self.stage != Stage::Queued);
+        }
     }
 
     /// The place behind it in its list.
@@ -90,6 +106,18 @@ impl Entry {
     }
 }
 
+/// A publish as a stored Session has it.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) number: u64,
+    pub(super) stage: Stage,
+    pub(super) id: Option<PacketId>,
+    pub(super) dup: bool,
+    pub(super) attempted: bool,
+    pub(super) expiry: Option<Time>,
+    pub(super) message: Option<Message>,
+}
+
 impl Linked for Entry {
     #[inline]
     fn links(&self) -> &Links {
@@ -117,8 +145,11 @@ pub(crate) struct Outgoing {
     /// The bytes of the messages in both queues, as PUBLISH packets.
     queued_size: usize,
     /// When messages in the queues expire.
-    pub(crate) expiries: Expiries,
-    generation: u32,
+    expiries: Expiries,
+    /// The number of the last publish.
+    last_number: u64,
+    /// How many PUBRECs have come.
+    pubrecs: u64,
 }
 
 impl Outgoing {
@@ -131,7 +162,8 @@ impl Outgoing {
             released: List::new(),
             queued_size: 0,
             expiries: Expiries::new(),
-            generation: 0,
+            last_number: 0,
+            pubrecs: 0,
         }
     }
 
@@ -165,16 +197,15 @@ impl Outgoing {
 
     #[inline]
     fn token(&self, place: u32) -> PublishToken {
-        let generation = self.slab.get(place).map_or(0, |entry| entry.generation);
-        PublishToken { index: place, generation }
+        self.slab.get(place).map_or(PublishToken { index: place, generation: 0 }, |entry| entry.token(place))
     }
 
     #[inline]
     fn insert(&mut self, message: Message, stage: Stage, id: Option<PacketId>, sent_at: u64) -> u32 {
-        self.generation = self.generation.wrapping_add(1);
+        self.last_number += 1;
         self.slab.insert(Entry {
             links: Links::NONE,
-            generation: self.generation,
+            number: self.last_number,
             stage,
             id,
             dup: false,
@@ -185,8 +216,11 @@ impl Outgoing {
     }
 
     /// Puts a message of `size` bytes at the end of its queue.
-    pub(crate) fn enqueue(&mut self, message: Message, size: usize) -> PublishToken {
+    pub(crate) fn enqueue(&mut self, message: Message, size: usize, journal: &mut Journal) -> PublishToken {
         let qos = message.qos;
+        if qos != QoS::AtMostOnce {
+            journal.accepted(self.last_number + 1, &message, false);
+        }
         let place = self.insert(message, Stage::Queued, None, UNSENT);
         self.queued_size += size;
         match qos {
@@ -204,19 +238,47 @@ impl Outgoing {
 
     /// Puts a message into flight at once, under `id`; it starts at `offset` of the stream.
     #[inline]
-    pub(crate) fn insert_in_flight(&mut self, message: Message, id: PacketId, offset: u64) -> PublishToken {
+    pub(crate) fn insert_in_flight(
+        &mut self,
+        message: Message,
+        id: PacketId,
+        offset: u64,
+        journal: &mut Journal,
+    ) -> PublishToken {
         let stage =
             if message.qos == QoS::ExactlyOnce { Stage::AwaitingPubrec } else { Stage::AwaitingPuback };
+        let number = self.last_number + 1;
+        journal.accepted(number, &message, false);
+        journal.launched(number, stage, id);
         let place = self.insert(message, stage, Some(id), offset);
         self.sent.push_back(&mut self.slab, place);
-        PublishToken { index: place, generation: self.generation }
+        PublishToken { index: place, generation: number as u32 }
     }
 
     /// The place of a publish that is not resolved. `None` also for one whose outcome waits to be reported.
     pub(crate) fn find(&self, token: PublishToken) -> Option<(u32, &Entry)> {
-        let entry = self.slab.get(token.index).filter(|entry| entry.generation == token.generation)?;
+        let entry = self.slab.get(token.index).filter(|entry| entry.token(token.index) == token)?;
         let pending = entry.message.is_some() || entry.stage == Stage::AwaitingPubcomp;
         pending.then_some((token.index, entry))
+    }
+
+    /// The message at `place`, which is in a queue, expires at `time`.
+    pub(crate) fn set_expiry(&mut self, place: u32, time: Time, journal: &mut Journal) {
+        self.expiries.set(place, time);
+        if let Some(entry) = self.slab.get(place).filter(|entry| entry.qos() != QoS::AtMostOnce) {
+            journal.expires(entry.number, time);
+        }
+    }
+
+    /// The first message that expires.
+    #[inline]
+    pub(crate) fn first_expiry(&self) -> Option<(Time, u32)> {
+        self.expiries.first()
+    }
+
+    /// When the message at `place` expires.
+    pub(crate) fn expiry(&self, place: u32) -> Option<Time> {
+        self.expiries.get(place)
     }
 
     /// Takes an entry of a queue out of it.
@@ -236,7 +298,7 @@ impl Outgoing {
 
     /// Puts an entry that is in no list into flight under `id`; it starts at `offset` of the stream.
     #[inline]
-    pub(crate) fn launch(&mut self, place: u32, id: PacketId, offset: u64) {
+    pub(crate) fn launch(&mut self, place: u32, id: PacketId, offset: u64, journal: &mut Journal) {
         if let Some(entry) = self.slab.get_mut(place) {
             entry.id = Some(id);
             entry.sent_at = offset;
@@ -244,6 +306,7 @@ impl Outgoing {
                 Some(Message { qos: QoS::ExactlyOnce, .. }) => Stage::AwaitingPubrec,
                 _ => Stage::AwaitingPuback,
             };
+            journal.launched(entry.number, entry.stage, id);
         }
         self.sent.push_back(&mut self.slab, place);
     }
@@ -256,7 +319,7 @@ impl Outgoing {
     }
 
     /// PUBREC came: from now on it is the PUBREL that is in flight. The message is kept only if `keep`.
-    pub(crate) fn release(&mut self, place: u32, keep: bool) {
+    pub(crate) fn release(&mut self, place: u32, keep: bool, journal: &mut Journal) {
         self.sent.unlink(&mut self.slab, place);
         if let Some(entry) = self.slab.get_mut(place) {
             entry.stage = Stage::AwaitingPubcomp;
@@ -265,15 +328,24 @@ impl Outgoing {
             if !keep {
                 entry.message = None;
             }
+            self.pubrecs += 1;
+            if let Some(id) = entry.id {
+                journal.released(entry.number, id, self.pubrecs, keep);
+            }
         }
         self.released.push_back(&mut self.slab, place);
     }
 
     /// Takes an entry out whose outcome is to be reported later: until [`reported`](Self::reported), its token stays
     /// its own.
-    pub(crate) fn retire(&mut self, place: u32) -> Option<(PublishToken, Option<Message>)> {
+    pub(crate) fn retire(
+        &mut self,
+        place: u32,
+        journal: &mut Journal,
+    ) -> Option<(PublishToken, Option<Message>)> {
         let entry = self.slab.get(place)?;
-        let token = PublishToken { index: place, generation: entry.generation };
+        let token = entry.token(place);
+        entry.note_resolved(journal);
         self.unlink(place, entry.stage);
         let message = self.slab.get_mut(place).and_then(|entry| entry.message.take());
         Some((token, message))
@@ -281,16 +353,17 @@ impl Outgoing {
 
     /// The outcome of a retired entry was reported.
     pub(crate) fn reported(&mut self, token: PublishToken) {
-        if self.slab.get(token.index).is_some_and(|entry| entry.generation == token.generation) {
+        if self.slab.get(token.index).is_some_and(|entry| entry.token(token.index) == token) {
             self.slab.discard(token.index);
         }
     }
 
     /// Takes an entry out whose outcome is reported right now.
     #[inline]
-    pub(crate) fn finish(&mut self, place: u32) -> Option<PublishToken> {
+    pub(crate) fn finish(&mut self, place: u32, journal: &mut Journal) -> Option<PublishToken> {
         let entry = self.slab.get(place)?;
-        let token = PublishToken { index: place, generation: entry.generation };
+        let token = entry.token(place);
+        entry.note_resolved(journal);
         self.unlink(place, entry.stage);
         self.slab.discard(place);
         Some(token)
@@ -326,30 +399,26 @@ impl Outgoing {
         again: impl Fn(&Entry) -> bool,
         mut free: impl FnMut(PacketId),
         mut give_up: impl FnMut(PublishToken, bool),
+        journal: &mut Journal,
     ) {
         let mut again_places = Vec::new();
         for released in [true, false] {
             let mut place = if released { self.released.first() } else { self.sent.first() };
             while place != NIL {
                 let next = self.next(place);
-                if self.forget(place, &again, &mut free, &mut give_up) {
+                if self.forget(place, &again, &mut free, &mut give_up, journal) {
                     again_places.push(place);
                 }
                 place = next;
             }
         }
         // PUBRECs need not come in the order of the PUBLISHes, but publishes are numbered in it.
-        again_places.sort_by_key(|&place| Reverse(self.age(place)));
+        again_places.sort_by_key(|&place| self.slab.get(place).map(|entry| entry.number));
         let mut kept = List::new();
         for place in again_places {
             kept.push_back(&mut self.slab, place);
         }
         self.queue.prepend(&mut self.slab, kept);
-    }
-
-    /// How many publishes were accepted since this one.
-    fn age(&self, place: u32) -> u32 {
-        self.generation.wrapping_sub(self.slab.get(place).map_or(0, |entry| entry.generation))
     }
 
     /// Takes an entry out of flight; whether it is to be queued anew. It is in no list then.
@@ -359,6 +428,7 @@ impl Outgoing {
         again: &impl Fn(&Entry) -> bool,
         free: &mut impl FnMut(PacketId),
         give_up: &mut impl FnMut(PublishToken, bool),
+        journal: &mut Journal,
     ) -> bool {
         let Some(entry) = self.slab.get(place).filter(|entry| !entry.is_sent()) else { return false };
         if let Some(id) = entry.id {
@@ -367,7 +437,7 @@ impl Outgoing {
         let size = entry.message.as_ref().map_or(0, |message| message.encoded_len().unwrap_or(0));
         if !again(entry) {
             let seen = entry.may_have_arrived();
-            if let Some((token, _)) = self.retire(place) {
+            if let Some((token, _)) = self.retire(place, journal) {
                 give_up(token, seen);
             }
             return false;
@@ -377,7 +447,12 @@ impl Outgoing {
             _ => self.sent.unlink(&mut self.slab, place),
         }
         if let Some(entry) = self.slab.get_mut(place) {
-            entry.attempted = entry.may_have_arrived();
+            let attempted = entry.may_have_arrived();
+            if let Some(message) = entry.message.as_ref().filter(|_| attempted && !entry.attempted) {
+                journal.accepted(entry.number, message, true);
+            }
+            journal.requeued(entry.number);
+            entry.attempted = attempted;
             entry.stage = Stage::Queued;
             entry.id = None;
             entry.dup = false;
@@ -396,32 +471,25 @@ impl Outgoing {
     }
 
     pub(crate) fn pending(&self) -> impl Iterator<Item = (PublishToken, Option<&Message>)> {
-        self.iter().map(|(place, entry)| {
-            (PublishToken { index: place, generation: entry.generation }, entry.message.as_ref())
-        })
+        self.iter().map(|(place, entry)| (entry.token(place), entry.message.as_ref()))
     }
 
-    /// Puts back an entry from a stored Session, with `dup` and `attempted`.
-    pub(crate) fn restore(
-        &mut self,
-        stage: Stage,
-        id: Option<PacketId>,
-        (dup, attempted): (bool, bool),
-        message: Option<Message>,
-    ) -> u32 {
-        self.generation = self.generation.wrapping_add(1);
+    /// The numbers of the last publish and PUBREC.
+    pub(super) fn counters(&self) -> (u64, u64) {
+        (self.last_number, self.pubrecs)
+    }
+
+    pub(super) fn set_counters(&mut self, (last_number, pubrecs): (u64, u64)) {
+        (self.last_number, self.pubrecs) = (last_number, pubrecs);
+    }
+
+    /// Puts back an entry from a stored Session, at the end of its list.
+    pub(super) fn restore(&mut self, restored: Restored) -> u32 {
+        let Restored { number, stage, id, dup, attempted, expiry, message } = restored;
+        self.last_number = self.last_number.max(number);
         let qos = message.as_ref().map(|message| message.qos);
         let size = message.as_ref().map_or(0, |message| message.encoded_len().unwrap_or(0));
-        let entry = Entry {
-            links: Links::NONE,
-            generation: self.generation,
-            stage,
-            id,
-            dup,
-            attempted,
-            sent_at: UNSENT,
-            message,
-        };
+        let entry = Entry { links: Links::NONE, number, stage, id, dup, attempted, sent_at: UNSENT, message };
         let place = self.slab.insert(entry);
         let list = match stage {
             Stage::Queued => {
@@ -432,6 +500,9 @@ impl Outgoing {
             Stage::AwaitingPubcomp => &mut self.released,
         };
         list.push_back(&mut self.slab, place);
+        if let Some(time) = expiry {
+            self.expiries.set(place, time);
+        }
         place
     }
 }

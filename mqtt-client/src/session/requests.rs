@@ -6,6 +6,7 @@ use mqtt_codec::{
     Packet, PacketId, QoS, Subscribe, SubscribeFilters, TopicFilter, Unsubscribe, UnsubscribeFilters,
 };
 
+use super::journal::Journal;
 use super::slab::{Linked, Links, List, Slab};
 use crate::message::RequestToken;
 
@@ -25,7 +26,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Request {
     links: Links,
-    generation: u32,
+    /// Counts the requests of the Session.
+    pub(crate) number: u64,
     pub(crate) kind: Kind,
     /// Its Packet Identifier, from when it is first sent.
     pub(crate) id: Option<PacketId>,
@@ -35,6 +37,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    const fn token(&self, place: u32) -> RequestToken {
+        // Enough of the number to tell it from those that had this place before.
+        RequestToken { index: place, generation: self.number as u32 }
+    }
+
     pub(crate) const fn is_sent(&self) -> bool {
         self.sent_at != UNSENT
     }
@@ -67,16 +74,22 @@ impl Linked for Request {
 pub(crate) struct Requests {
     slab: Slab<Request>,
     order: List,
-    generation: u32,
+    /// The number of the last request.
+    last_number: u64,
 }
 
 impl Requests {
     pub(crate) const fn new() -> Self {
-        Self { slab: Slab::new(), order: List::new(), generation: 0 }
+        Self { slab: Slab::new(), order: List::new(), last_number: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// The number for the next one that is put back.
+    pub(super) const fn next_number(&self) -> u64 {
+        self.last_number + 1
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -96,30 +109,35 @@ impl Requests {
         self.slab.get(place)
     }
 
-    fn insert(&mut self, kind: Kind, id: Option<PacketId>, dup: bool) -> (u32, RequestToken) {
-        self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        let place =
-            self.slab.insert(Request { links: Links::NONE, generation, kind, id, dup, sent_at: UNSENT });
-        (place, RequestToken { index: place, generation })
+    fn insert(&mut self, number: u64, kind: Kind, id: Option<PacketId>, dup: bool) -> (u32, RequestToken) {
+        self.last_number = self.last_number.max(number);
+        let request = Request { links: Links::NONE, number, kind, id, dup, sent_at: UNSENT };
+        let token = request.token(self.slab.next_place());
+        (self.slab.insert(request), token)
     }
 
-    pub(crate) fn push(&mut self, kind: Kind) -> (u32, RequestToken) {
-        self.restore(kind, None, false)
-    }
-
-    /// Puts a request at the end, as it was stored.
-    pub(crate) fn restore(&mut self, kind: Kind, id: Option<PacketId>, dup: bool) -> (u32, RequestToken) {
-        let (place, token) = self.insert(kind, id, dup);
+    pub(crate) fn push(&mut self, kind: Kind, journal: &mut Journal) -> (u32, RequestToken) {
+        let number = self.last_number + 1;
+        journal.requested(number, &kind);
+        let (place, token) = self.insert(number, kind, None, false);
         self.order.push_back(&mut self.slab, place);
         (place, token)
     }
 
+    /// Puts a request at the end, as it was stored.
+    pub(super) fn restore(&mut self, number: u64, kind: Kind, id: Option<PacketId>, dup: bool) -> u32 {
+        let (place, _) = self.insert(number, kind, id, dup);
+        self.order.push_back(&mut self.slab, place);
+        place
+    }
+
     /// Puts requests before all others, in their order.
-    pub(crate) fn push_front(&mut self, kinds: impl IntoIterator<Item = Kind>) {
+    pub(crate) fn push_front(&mut self, kinds: impl IntoIterator<Item = Kind>, journal: &mut Journal) {
         let mut front = List::new();
         for kind in kinds {
-            let (place, _) = self.insert(kind, None, false);
+            let number = self.last_number + 1;
+            journal.requested(number, &kind);
+            let (place, _) = self.insert(number, kind, None, false);
             front.push_back(&mut self.slab, place);
         }
         self.order.prepend(&mut self.slab, front);
@@ -134,17 +152,24 @@ impl Requests {
     }
 
     /// Takes a request out for good.
-    pub(crate) fn resolve(&mut self, place: u32) -> Option<(RequestToken, Request)> {
-        let generation = self.slab.get(place)?.generation;
+    pub(crate) fn resolve(&mut self, place: u32, journal: &mut Journal) -> Option<(RequestToken, Request)> {
+        let request = self.slab.get(place)?;
+        let token = request.token(place);
+        journal.answered(request.number);
         self.order.unlink(&mut self.slab, place);
-        self.slab.remove(place).map(|request| (RequestToken { index: place, generation }, request))
+        self.slab.remove(place).map(|request| (token, request))
     }
 
     /// Takes a request out whose end is to be reported later: until [`reported`](Self::reported), its token stays its
     /// own.
-    pub(crate) fn retire(&mut self, place: u32) -> Option<(RequestToken, Kind, Option<PacketId>)> {
+    pub(crate) fn retire(
+        &mut self,
+        place: u32,
+        journal: &mut Journal,
+    ) -> Option<(RequestToken, Kind, Option<PacketId>)> {
         let request = self.slab.get_mut(place)?;
-        let token = RequestToken { index: place, generation: request.generation };
+        let token = request.token(place);
+        journal.answered(request.number);
         let kind = core::mem::replace(&mut request.kind, Kind::Unsubscribe(Vec::new()));
         let id = request.id;
         self.order.unlink(&mut self.slab, place);
@@ -153,7 +178,7 @@ impl Requests {
 
     /// The end of a retired request was reported.
     pub(crate) fn reported(&mut self, token: RequestToken) {
-        if self.slab.get(token.index).is_some_and(|request| request.generation == token.generation) {
+        if self.slab.get(token.index).is_some_and(|request| request.token(token.index) == token) {
             self.slab.discard(token.index);
         }
     }

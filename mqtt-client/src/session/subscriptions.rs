@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use mqtt_codec::{QoS, TopicFilter};
 
+use super::journal::Journal;
 use super::requests::Kind;
 
 /// One SUBSCRIBE that the core makes on its own holds at most this many bytes of filters.
@@ -13,20 +14,42 @@ const MAX_REQUEST_SIZE: usize = 16 * 1024;
 /// What is subscribed, with the QoS that was asked for: what to ask for again when the Server has lost the Session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Subscriptions {
-    filters: BTreeMap<TopicFilter, QoS>,
+    filters: BTreeMap<TopicFilter, (u64, QoS)>,
+    /// The number of the last one.
+    last_number: u64,
 }
 
 impl Subscriptions {
     pub(crate) const fn new() -> Self {
-        Self { filters: BTreeMap::new() }
+        Self { filters: BTreeMap::new(), last_number: 0 }
     }
 
-    pub(crate) fn insert(&mut self, filter: TopicFilter, qos: QoS) {
-        self.filters.insert(filter, qos);
+    pub(crate) fn insert(&mut self, filter: TopicFilter, qos: QoS, journal: &mut Journal) {
+        let known = self.filters.get(&filter).copied();
+        let number = known.map_or(self.last_number + 1, |(number, _)| number);
+        if known != Some((number, qos)) {
+            journal.subscribed(number, &filter, qos);
+            self.restore(number, filter, qos);
+        }
     }
 
-    pub(crate) fn remove(&mut self, filter: &TopicFilter) -> bool {
-        self.filters.remove(filter).is_some()
+    /// Puts back one from a stored Session; false if its filter is there already.
+    pub(super) fn restore(&mut self, number: u64, filter: TopicFilter, qos: QoS) -> bool {
+        self.last_number = self.last_number.max(number);
+        self.filters.insert(filter, (number, qos)).is_none()
+    }
+
+    /// The number for the next one that is put back.
+    pub(super) const fn next_number(&self) -> u64 {
+        self.last_number + 1
+    }
+
+    pub(crate) fn remove(&mut self, filter: &TopicFilter, journal: &mut Journal) -> bool {
+        let removed = self.filters.remove(filter);
+        if let Some((number, _)) = removed {
+            journal.unsubscribed(number);
+        }
+        removed.is_some()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -41,8 +64,8 @@ impl Subscriptions {
         self.filters.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicFilter, QoS)> {
-        self.filters.iter().map(|(filter, qos)| (filter, *qos))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &TopicFilter, QoS)> {
+        self.filters.iter().map(|(filter, (number, qos))| (*number, filter, *qos))
     }
 
     /// The requests that ask for all of them again, each of a moderate size.
@@ -50,7 +73,7 @@ impl Subscriptions {
         let mut requests = Vec::new();
         let mut filters = Vec::new();
         let mut size = 0;
-        for (filter, qos) in &self.filters {
+        for (filter, (_, qos)) in &self.filters {
             let more = filter.len() + 3;
             if size + more > MAX_REQUEST_SIZE && !filters.is_empty() {
                 requests.push(Kind::Resubscribe(core::mem::take(&mut filters)));
@@ -76,7 +99,7 @@ mod tests {
         let mut subscriptions = Subscriptions::new();
         for n in 0..3000 {
             let filter = TopicFilter::try_from(format!("building/{n}/+")).unwrap();
-            subscriptions.insert(filter, QoS::AtLeastOnce);
+            subscriptions.insert(filter, QoS::AtLeastOnce, &mut Journal::new(false));
         }
         let requests = subscriptions.to_requests();
         assert!(requests.len() > 3);

@@ -283,7 +283,7 @@ fn id_in_use_until_its_owner_ends() {
 fn order_after_id_wrap() {
     // A stored session says which identifier comes next: the quick way to the end of the range.
     let mut bytes = Session::new().to_bytes();
-    bytes[4..6].copy_from_slice(&65_534_u16.to_be_bytes());
+    bytes[5..7].copy_from_slice(&65_534_u16.to_be_bytes());
     let session = Session::from_bytes(&bytes).unwrap();
     let mut pair: Pair = Pair::with_session(kept(), session, ProtocolVersion::V3_1_1);
     pair.open(false);

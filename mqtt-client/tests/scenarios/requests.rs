@@ -1,5 +1,5 @@
 use crate::common::{Pair, Q0, Q1, Q2, kept};
-use mqtt_client::{Options, RequestError};
+use mqtt_client::{Options, RequestError, Session};
 
 #[test]
 fn pending_subscribe_over_loss() {
@@ -119,5 +119,30 @@ fn requests_without_a_filter_are_refused() {
     assert_eq!(pair.client.subscribe([]), Err(RequestError::NoFilter));
     assert_eq!(pair.client.unsubscribe([]), Err(RequestError::NoFilter));
     pair.open(false);
+    pair.expect([]);
+}
+
+/// A CONNECT can begin a Session whose CONNACK never comes: that the Server has one next time then means little.
+#[test]
+fn subscriptions_survive_a_lost_connack() {
+    let mut pair: Pair = Pair::new(kept());
+    pair.open(false);
+    pair.subscribe("a", Q1);
+    pair.sent();
+    pair.peer("SUBACK 1 1");
+    pair.cut();
+    // The Server has lost the Session, begins another one, and its CONNACK is lost.
+    pair.dial();
+    pair.cut();
+    let mut pair = pair.restart(kept(), |session| Session::from_bytes(&session.to_bytes()).unwrap());
+    pair.open(true);
+    pair.expect(["SUBSCRIBE 2 a:1"]);
+    pair.peer("SUBACK 2 1");
+    pair.events();
+    pair.cut();
+    // A dial that failed before a byte was sent begins nothing.
+    pair.client.connect(pair.now).unwrap();
+    pair.cut();
+    pair.open(true);
     pair.expect([]);
 }
