@@ -32,7 +32,9 @@ impl Core {
         if self.options.oversize == Oversize::Close || oversize.packet_type != PacketType::Publish {
             return Err(error);
         }
-        match oversize.publish_head(input)? {
+        // What the caller need not keep is not looked at either, or the outcome would depend on how the input is cut.
+        let kept = input.get(..max).unwrap_or(input);
+        match oversize.publish_head(kept)? {
             Some(head) => {
                 let message = SkippedMessage {
                     topic: head.topic.to_owned(),
@@ -45,7 +47,6 @@ impl Core {
                 connected.skipping = Some(skipping.into());
                 Ok(true)
             }
-            // The caller need not keep more than the limit.
             None if input.len() >= max => Err(error),
             None => Ok(false),
         }

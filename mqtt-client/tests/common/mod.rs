@@ -104,6 +104,7 @@ impl<P: Profile> Pair<P> {
     /// Calls `connect` and lets the peer take all there is, the CONNECT first.
     pub(crate) fn dial(&mut self) -> Vec<String> {
         self.client.connect(self.now).unwrap();
+        self.version = self.client.version();
         // Another transport.
         self.wire.clear();
         self.inbox.clear();
@@ -207,6 +208,11 @@ impl<P: Profile> Pair<P> {
         Ok(())
     }
 
+    /// How many bytes of the peer the client has not used yet.
+    pub(crate) fn unused(&self) -> usize {
+        self.inbox.len()
+    }
+
     /// The events since the last call.
     pub(crate) fn events(&mut self) -> Vec<String> {
         self.feed(&[]).unwrap();
@@ -276,6 +282,12 @@ impl<P: Profile> Pair<P> {
                 format!("{} failed, {}", self.request_name(*token), short(*cause))
             }
             Event::SubscriptionLost { filter } => format!("subscription lost {filter}"),
+            Event::Skipped(message) => {
+                let dup = if message.dup { " dup" } else { "" };
+                let retain = if message.retain { " retain" } else { "" };
+                let (qos, len) = (message.qos as u8, message.payload_len);
+                format!("skipped q{qos}{dup}{retain} {}, {len} bytes", message.topic)
+            }
             Event::Pong => "pong".into(),
             other => panic!("unknown event {other:?}"),
         }
@@ -291,6 +303,7 @@ fn short(cause: Cause) -> &'static str {
         Cause::SessionLost => "session lost",
         Cause::Discarded => "discarded",
         Cause::ConnectionLost => "connection lost",
+        Cause::Expired => "expired",
         other => panic!("unknown cause {other:?}"),
     }
 }

@@ -4,6 +4,7 @@
 mod common;
 
 mod connection;
+mod oversize;
 mod publish;
 mod receive;
 mod requests;
