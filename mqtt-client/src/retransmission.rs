@@ -25,9 +25,11 @@ pub enum Retransmission {
 /// answer to a PUBLISH of `size` bytes is `initial + factor^n * size / bandwidth`, so that a large message on a slow link
 /// is given the time that it takes. No wait is longer than `cap`, but for the `jitter` on top.
 ///
-/// The time counts from when the transport took the last byte of the packet, and does not run while the transport takes
-/// nothing or the application [does not read](crate::Client::pause_input). PUBLISH packets are sent again in the order
-/// in which they were first sent [MQTT-4.6.0-1]: one that is due waits for those before it.
+/// The time counts from when the transport took the last byte of the packet, but not before the CONNACK. Nothing is sent
+/// again while output waits for the transport, or while the application [does not read](crate::Client::pause_input).
+/// PUBLISH packets are sent again in the order in which they were first sent [MQTT-4.6.0-1]: one that is due waits for
+/// those before it, and takes those behind it with it, so that the last copies of all are in that order too (section
+/// 4.6). Requests do so as well: what was subscribed and then unsubscribed ends up unsubscribed.
 ///
 /// ```
 /// use core::time::Duration;
@@ -147,6 +149,8 @@ struct Timer {
     end: u64,
     due: Option<Time>,
     attempt: u32,
+    /// Whether it is to be sent again as soon as there is room for it.
+    again: bool,
 }
 
 /// The waits for the answers to all packets that were sent on the present connection.
@@ -160,7 +164,7 @@ pub(crate) struct Timers {
     sending: VecDeque<(u64, PacketId)>,
     /// No request is due before; early rather than late.
     requests_due: Option<Time>,
-    /// Nothing is due before: the application did not read for a while.
+    /// Nothing is due before: nothing was answered, or read, for a while.
     not_before: Time,
 }
 
@@ -177,14 +181,25 @@ impl Timers {
         }
     }
 
-    /// A packet was encoded, up to the offset `end` of the stream.
-    pub(crate) fn sent(&mut self, id: PacketId, packet: Sent, end: u64) {
-        let attempt = match self.timers.get(&id) {
-            Some(timer) => timer.attempt.saturating_add(1),
-            None => 0,
-        };
-        self.timers.insert(id, Timer { packet, end, due: None, attempt });
+    /// A packet was encoded, up to the offset `end` of the stream; whether it is the same one again.
+    pub(crate) fn sent(&mut self, id: PacketId, packet: Sent, end: u64) -> bool {
+        let before = self.timers.get(&id).map(|timer| timer.attempt);
+        let attempt = before.map_or(0, |attempt| attempt.saturating_add(1));
+        self.timers.insert(id, Timer { packet, end, due: None, attempt, again: false });
         self.sending.push_back((end, id));
+        before.is_some()
+    }
+
+    /// The packet with `id` is to be sent again, if it was sent on this connection at all.
+    pub(crate) fn repeat(&mut self, id: PacketId) {
+        if let Some(timer) = self.timers.get_mut(&id) {
+            timer.again = true;
+        }
+    }
+
+    /// Whether the packet with `id` is to be sent again now.
+    pub(crate) fn is_again(&self, id: PacketId) -> bool {
+        self.timers.get(&id).is_some_and(|timer| timer.again)
     }
 
     /// The transport has taken `taken` bytes of the stream.
@@ -206,9 +221,12 @@ impl Timers {
     /// The answer came.
     pub(crate) fn forget(&mut self, id: PacketId) {
         self.timers.remove(&id);
+        if self.timers.is_empty() {
+            self.requests_due = None;
+        }
     }
 
-    /// The application reads again: answers may lie there unread.
+    /// From now on the Server answers, or the application reads what lies there unread.
     pub(crate) fn resume(&mut self, now: Time) {
         self.not_before = now + self.rule.initial;
     }
@@ -216,6 +234,11 @@ impl Timers {
     /// When the packet with `id` is to be sent again, if it waits for that.
     pub(crate) fn due(&self, id: PacketId) -> Option<Time> {
         self.timers.get(&id)?.due.map(|due| due.max(self.not_before))
+    }
+
+    /// Whether the packet with `id` is to be sent again at `now`.
+    pub(crate) fn is_due(&self, id: PacketId, now: Time) -> bool {
+        self.due(id).is_some_and(|due| now >= due)
     }
 
     /// A moment before which no request is due.

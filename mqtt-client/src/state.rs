@@ -74,13 +74,13 @@ pub(crate) struct Flow {
     pub(crate) in_flight: usize,
     /// Those of them with QoS 2.
     pub(crate) in_flight_qos2: usize,
-    /// The first PUBREL that is still to be sent (again) on this connection.
+    /// The first PUBREL that is still to be sent (again) on this connection; those behind it may be sent already.
     pub(crate) released: u32,
     /// The first PUBLISH in flight that is still to be sent again on this connection.
     pub(crate) sent: u32,
     /// The first request that is still to be sent on this connection.
     pub(crate) requests: u32,
-    /// The offset in the stream of the connection behind the last packet that will be acknowledged.
+    /// The offset in the stream of the connection behind the last packet that will be acknowledged, without copies.
     pub(crate) sent_until: u64,
     /// When to send again on this connection.
     pub(crate) timers: Option<Box<Timers>>,
@@ -108,10 +108,18 @@ impl Flow {
     /// A packet that will be acknowledged was encoded, from the offset `start` to `end` of the stream.
     #[inline]
     pub(crate) fn note_sent(&mut self, id: PacketId, is_publish: bool, start: u64, end: u64) {
-        self.sent_until = end;
-        if let Some(timers) = &mut self.timers {
-            timers.sent(id, if is_publish { Sent::Publish(end - start) } else { Sent::Control }, end);
+        let sent = if is_publish { Sent::Publish(end - start) } else { Sent::Control };
+        let again = self.timers.as_mut().is_some_and(|timers| timers.sent(id, sent, end));
+        // A copy is no progress.
+        if !again {
+            self.sent_until = end;
         }
+    }
+
+    /// Whether the packet with `id`, which was sent on this connection, is to be sent again.
+    #[inline]
+    pub(crate) fn is_again(&self, id: PacketId) -> bool {
+        self.timers.as_ref().is_some_and(|timers| timers.is_again(id))
     }
 
     /// The packet with `id` was acknowledged.

@@ -11,36 +11,6 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Goes from deadline to deadline for `time`; what went out, as (seconds, packet).
-fn idle(pair: &mut Pair, time: Duration) -> Result<Vec<(f64, String)>, ConnectionError> {
-    let start = pair.now;
-    let mut sent = Vec::new();
-    for _ in 0..1000 {
-        let Some(due) = pair.due_in().filter(|due| (pair.now + *due) - start <= time) else {
-            pair.now = start + time;
-            return Ok(sent);
-        };
-        // A timer may be early: that does nothing.
-        if due > millis(2) {
-            pair.advance(due - millis(1));
-            let before = pair.client.clone();
-            assert_eq!(pair.timeout(), Ok(()));
-            assert_eq!(pair.client, before, "early");
-            pair.advance(millis(1));
-        } else {
-            pair.advance(due);
-        }
-        let ended = pair.timeout();
-        sent.extend(pair.sent().into_iter().map(|packet| ((pair.now - start).as_secs_f64(), packet)));
-        ended?;
-        assert!(pair.due_in() > Some(Duration::ZERO), "a time-out moves forward");
-        let before = pair.client.clone();
-        assert_eq!(pair.timeout(), Ok(()));
-        assert_eq!(pair.client, before, "a second call");
-    }
-    panic!("the time-outs spin");
-}
-
 fn seconds(sent: &[(f64, String)]) -> Vec<f64> {
     assert!(sent.iter().all(|(_, packet)| packet == "PINGREQ"), "{sent:?}");
     sent.iter().map(|(at, _)| *at).collect()
@@ -67,7 +37,7 @@ fn pingreq_when_nothing_is_sent_or_nothing_received() {
     // Nobody does anything: 59 s, the interval less its margin.
     let mut pair: Pair = Pair::new(kept());
     pair.open(false);
-    assert_eq!(seconds(&idle(&mut pair, secs(60)).unwrap()), [59.0]);
+    assert_eq!(seconds(&pair.idle(secs(60)).unwrap()), [59.0]);
     // The Server sends all the time, we do not.
     let mut pair: Pair = Pair::new(kept());
     pair.open(false);
@@ -76,7 +46,7 @@ fn pingreq_when_nothing_is_sent_or_nothing_received() {
         pair.peer("PUBLISH - q0 x");
         assert_eq!(pair.timeout(), Ok(()));
     }
-    assert_eq!(seconds(&idle(&mut pair, secs(2)).unwrap()), [1.0]);
+    assert_eq!(seconds(&pair.idle(secs(2)).unwrap()), [1.0]);
     // We send all the time, the Server does not: a half-open link shows while QoS 0 flows out.
     let mut pair: Pair = Pair::new(kept());
     pair.open(false);
@@ -105,7 +75,7 @@ fn a_dead_server_shows_whatever_the_keep_alive() {
         let mut pair: Pair = Pair::new(kept().keep_alive(secs(keep_alive)).pingresp_timeout(secs(10)));
         pair.open(false);
         let start = pair.now;
-        assert_eq!(idle(&mut pair, secs(200)), Err(ConnectionError::PingrespTimeout), "{keep_alive}");
+        assert_eq!(pair.idle(secs(200)), Err(ConnectionError::PingrespTimeout), "{keep_alive}");
         assert!(pair.now - start <= secs(keep_alive + 10), "{keep_alive}: {:?}", pair.now - start);
     }
 }
@@ -199,14 +169,14 @@ fn pong_ends_the_waiting() {
     let mut pair: Pair = Pair::new(kept().keep_alive(secs(20)));
     pair.open(false);
     for _ in 0..5 {
-        assert_eq!(seconds(&idle(&mut pair, secs(19)).unwrap()), [19.0]);
+        assert_eq!(seconds(&pair.idle(secs(19)).unwrap()), [19.0]);
         pair.peer("PINGRESP");
         pair.expect_events(["pong"]);
     }
     assert_eq!(pair.client.stats().pingreqs, 5);
     // A pause without an outstanding PINGREQ changes nothing for ours.
     pair.client.pause_input(pair.now);
-    assert_eq!(seconds(&idle(&mut pair, secs(60)).unwrap()), [19.0, 38.0, 57.0]);
+    assert_eq!(seconds(&pair.idle(secs(60)).unwrap()), [19.0, 38.0, 57.0]);
     pair.client.resume_input(pair.now);
     assert_eq!(pair.timeout(), Ok(()));
 }
@@ -248,7 +218,7 @@ fn clock_backwards() {
     pair.peer("PINGRESP");
     pair.publish("x", Q0);
     pair.sent();
-    assert_eq!(seconds(&idle(&mut pair, secs(60)).unwrap()), [59.0]);
+    assert_eq!(seconds(&pair.idle(secs(60)).unwrap()), [59.0]);
     // At the end of time.
     pair.now = Time::from_epoch(Duration::MAX);
     let _ = pair.timeout();

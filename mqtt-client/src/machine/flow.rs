@@ -195,43 +195,56 @@ impl Sender<'_> {
 
     /// PUBRELs are small and the window bounds them: they do not wait for the output to drain.
     fn resend_pubrels(&mut self) {
-        while self.has_window(QoS::ExactlyOnce) {
-            let place = self.flow.released;
-            let Some(entry) = self.session.outgoing.get(place) else { return };
-            if let Some(id) = entry.id.filter(|_| !entry.is_sent()) {
+        while let Some(entry) = self.session.outgoing.get(self.flow.released) {
+            let (place, next) = (self.flow.released, entry.next());
+            let again = entry.id.is_some_and(|id| self.flow.is_again(id));
+            if let Some(id) = entry.id.filter(|_| again || !entry.is_sent()) {
+                if !again && !self.has_window(QoS::ExactlyOnce) {
+                    return;
+                }
                 let offset = self.outbox.offset();
-                self.stats.resent += u64::from(entry.dup);
-                let packet = Packet::Pubrel { id, dup: entry.dup };
+                let dup = again || entry.dup;
                 // A packet of four bytes is never too large.
-                let _ = self.outbox.packet(&packet, self.version);
-                self.session.outgoing.sent_again(place, offset);
-                self.flow.count(QoS::ExactlyOnce);
+                let _ = self.outbox.packet(&Packet::Pubrel { id, dup }, self.version);
+                self.note_resent(place, QoS::ExactlyOnce, again, dup, offset);
                 self.flow.note_sent(id, false, offset, self.outbox.offset());
             }
-            self.flow.released = self.session.outgoing.next(place);
+            self.flow.released = next;
         }
     }
 
-    /// Behind the PUBRELs.
+    /// Behind the PUBRELs; but copies, which have their place in the window, do not wait for PUBRELs without one.
     fn resend_publishes(&mut self) {
-        while self.flow.released == NIL && !self.outbox.is_full_of_publishes() {
+        while !self.outbox.is_full_of_publishes() {
             let place = self.flow.sent;
             let Some(entry) = self.session.outgoing.get(place) else { return };
-            let qos = entry.qos();
-            if !self.has_window(qos) {
-                return;
-            }
-            if let (Some(message), Some(id), false) = (&entry.message, entry.id, entry.is_sent()) {
+            let (qos, next) = (entry.qos(), entry.next());
+            let again = entry.id.is_some_and(|id| self.flow.is_again(id));
+            if let (Some(message), Some(id), true) = (&entry.message, entry.id, again || !entry.is_sent()) {
+                if !again && (self.flow.released != NIL || !self.has_window(qos)) {
+                    return;
+                }
                 let offset = self.outbox.offset();
-                self.stats.resent += u64::from(entry.dup);
+                let dup = again || entry.dup;
                 // Its size was checked when it was admitted.
-                let _ = self.outbox.publish(message, entry.delivery());
-                self.session.outgoing.sent_again(place, offset);
-                self.flow.count(qos);
+                let _ = self.outbox.publish(message, entry.delivery(again));
+                self.note_resent(place, qos, again, dup, offset);
                 self.flow.note_sent(id, true, offset, self.outbox.offset());
             }
-            self.flow.sent = self.session.outgoing.next(place);
+            self.flow.sent = next;
         }
+    }
+
+    /// An entry was encoded at `offset`: `again`, or for the first time on this connection. In the first case it has
+    /// its place in the window, and was sent as far back as before.
+    fn note_resent(&mut self, place: u32, qos: QoS, again: bool, dup: bool, offset: u64) {
+        if again {
+            self.stats.retransmitted += 1;
+            return;
+        }
+        self.stats.resent += u64::from(dup);
+        self.session.outgoing.sent_again(place, offset);
+        self.flow.count(qos);
     }
 
     fn send_requests(&mut self) {
@@ -245,10 +258,16 @@ impl Sender<'_> {
                 },
             };
             let offset = self.outbox.offset();
-            if let Some(packet) = request.packet(id, request.dup).filter(|_| !request.is_sent()) {
+            let again = self.flow.is_again(id);
+            let is_due = again || !request.is_sent();
+            if let Some(packet) = request.packet(id, again || request.dup).filter(|_| is_due) {
                 // Its size was checked when it was asked for.
                 let _ = self.outbox.packet(&packet, self.version);
-                self.session.requests.sent(place, id, offset);
+                if again {
+                    self.stats.retransmitted += 1;
+                } else {
+                    self.session.requests.sent(place, id, offset);
+                }
                 self.flow.note_sent(id, false, offset, self.outbox.offset());
             }
             self.flow.requests = self.session.requests.next(place);
@@ -289,7 +308,7 @@ impl Sender<'_> {
             .session
             .outgoing
             .get(place)
-            .and_then(|entry| entry.message.as_ref().map(|message| (message, entry.delivery())))
+            .and_then(|entry| entry.message.as_ref().map(|message| (message, entry.delivery(false))))
         {
             // Its size was checked when it was admitted.
             let _ = self.outbox.publish(message, delivery);

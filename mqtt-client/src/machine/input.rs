@@ -131,13 +131,16 @@ impl Core {
         }
         self.accepted = true;
         self.expire_due(now);
-        let (flow, last_sent, was_unsettled) = match &mut self.link {
+        let (mut flow, last_sent, was_unsettled) = match &mut self.link {
             Link::Connecting(connecting) => {
                 let flow = core::mem::replace(&mut connecting.flow, Flow::IDLE);
                 (flow, connecting.last_sent, connecting.was_unsettled)
             }
             _ => (Flow::IDLE, now, false),
         };
+        if let Some(timers) = &mut flow.timers {
+            timers.resume(now);
+        }
         // MQTT 3.1 does not tell: what is in flight is sent again as if the Server had kept the Session, and the
         // subscriptions are made again, which changes nothing if it did.
         let unknown = self.version == ProtocolVersion::V3_1 && !self.options.clean_session;

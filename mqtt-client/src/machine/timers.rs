@@ -7,7 +7,7 @@ use mqtt_codec::Packet;
 use super::Core;
 use crate::error::ConnectionError;
 use crate::event::{Cause, Event, Outcome};
-use crate::retransmission::{Retransmission, Sent, Timers};
+use crate::retransmission::{Retransmission, Timers};
 use crate::session::requests::Request;
 use crate::state::{Connected, Link};
 use crate::time::Time;
@@ -71,7 +71,7 @@ impl Core {
         let Link::Connected(connected) = &mut self.link else { return };
         self.stats.pingreqs += 1;
         // A packet of two bytes is never too large.
-        let _ = self.outbox.packet(&Packet::Pingreq, self.options.version);
+        let _ = self.outbox.packet(&Packet::Pingreq, self.version);
         connected.keep_alive.ping_sent(now, self.outbox.offset());
     }
 
@@ -149,59 +149,43 @@ impl Core {
             return None;
         }
         let outgoing = &self.session.outgoing;
-        // None overtakes those before it [MQTT-4.6.0-1] [MQTT-4.6.0-4], so that the first says when.
+        // None overtakes those before it [MQTT-4.6.0-1] [MQTT-4.6.0-4], so that the first says when. Whatever is due is
+        // sent then: nothing can keep the first back while no output waits.
         let first = |place| timers.due(outgoing.get(place)?.id?);
         let publishes = earlier(first(outgoing.released.first()), first(outgoing.sent.first()));
         earlier(publishes, timers.requests_due())
     }
 
-    /// Sends again what is due: PUBRELs, PUBLISHes, requests, as on a new connection.
+    /// Sends again what is due, and what was sent behind it: PUBRELs, PUBLISHes, requests, as on a new connection.
     #[cold]
     fn retransmit(&mut self, now: Time) {
         let Link::Connected(connected) = &mut self.link else { return };
-        let Some(timers) = &mut connected.flow.timers else { return };
-        let (session, outbox, stats) = (&mut self.session, &mut self.outbox, &mut self.stats);
-        let is_due = |timers: &Timers, id| timers.due(id).is_some_and(|due| now >= due);
-        for pubrels in [true, false] {
-            let lists = (&session.outgoing.released, &session.outgoing.sent);
-            let mut place = if pubrels { lists.0.first() } else { lists.1.first() };
-            while let Some((entry, id)) =
-                session.outgoing.get(place).and_then(|entry| Some((entry, entry.id?)))
-            {
-                if !is_due(timers, id) {
-                    break;
-                }
-                let start = outbox.offset();
-                // A packet of four bytes is never too large, and the size of messages was checked.
-                let sent = match &entry.message {
-                    Some(message) if !pubrels => {
-                        let _ = outbox.publish(message, entry.delivery_again());
-                        Sent::Publish(outbox.offset() - start)
-                    }
-                    _ => {
-                        let _ = outbox.packet(&Packet::Pubrel { id, dup: true }, self.version);
-                        Sent::Control
-                    }
-                };
-                timers.sent(id, sent, outbox.offset());
-                stats.retransmitted += 1;
-                place = entry.next();
+        let flow = &mut connected.flow;
+        let Some(timers) = &mut flow.timers else { return };
+        let (outgoing, requests) = (&self.session.outgoing, &self.session.requests);
+        for (list, from) in [(&outgoing.released, &mut flow.released), (&outgoing.sent, &mut flow.sent)] {
+            let first = outgoing.get(list.first()).and_then(|entry| entry.id);
+            if first.is_some_and(|id| timers.is_due(id, now)) {
+                outgoing.iter_list(list).filter_map(|entry| entry.id).for_each(|id| timers.repeat(id));
+                *from = list.first();
             }
         }
         let mut next_due = None;
-        for (_, request) in session.requests.iter() {
+        let mut any = false;
+        for (place, request) in requests.iter() {
             let Some(id) = request.id.filter(|_| request.is_sent()) else { continue };
-            if is_due(timers, id) {
-                if let Some(packet) = request.packet(id, true) {
-                    let _ = outbox.packet(&packet, self.version);
-                    timers.sent(id, Sent::Control, outbox.offset());
-                    stats.retransmitted += 1;
-                }
+            if !any && timers.is_due(id, now) {
+                any = true;
+                flow.requests = place;
+            }
+            if any {
+                timers.repeat(id);
             } else {
                 next_due = earlier(next_due, timers.due(id));
             }
         }
         timers.set_requests_due(next_due);
+        self.pump();
     }
 }
 

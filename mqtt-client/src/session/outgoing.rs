@@ -87,17 +87,9 @@ impl Entry {
         }
     }
 
-    /// How it is to be delivered, with DUP as the earlier connections have it.
-    pub(crate) fn delivery(&self) -> Delivery {
-        self.delivery_with(self.dup)
-    }
-
-    /// How it is to be delivered when it was sent before.
-    pub(crate) fn delivery_again(&self) -> Delivery {
-        self.delivery_with(true)
-    }
-
-    fn delivery_with(&self, dup: bool) -> Delivery {
+    /// How it is to be delivered: with DUP if an earlier connection had it, or this one (`again`).
+    pub(crate) fn delivery(&self, again: bool) -> Delivery {
+        let dup = self.dup || again;
         match (self.stage, self.id) {
             (Stage::AwaitingPuback, Some(id)) => Delivery::AtLeastOnce { id, dup },
             (Stage::AwaitingPubrec, Some(id)) => Delivery::ExactlyOnce { id, dup },
@@ -468,6 +460,11 @@ impl Outgoing {
             .chain(self.sent.iter(&self.slab))
             .chain(self.queue.iter(&self.slab))
             .chain(self.queue_qos0.iter(&self.slab))
+    }
+
+    /// The entries of one of the orders.
+    pub(crate) fn iter_list(&self, list: &List) -> impl Iterator<Item = &Entry> {
+        list.iter(&self.slab).map(|(_, entry)| entry)
     }
 
     pub(crate) fn pending(&self) -> impl Iterator<Item = (PublishToken, Option<&Message>)> {

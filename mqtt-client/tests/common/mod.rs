@@ -244,6 +244,37 @@ impl<P: Profile> Pair<P> {
         self.client.poll_timeout().map(|due| due - self.now)
     }
 
+    /// Goes from deadline to deadline for `time`; what went out, as (seconds, packet). Asserts on the way that no deadline
+    /// comes twice, that an early call does nothing, and a second one neither.
+    pub(crate) fn idle(&mut self, time: Duration) -> Result<Vec<(f64, String)>, ConnectionError> {
+        const MARGIN: Duration = Duration::from_millis(1);
+        let start = self.now;
+        let mut sent = Vec::new();
+        for _ in 0..1000 {
+            let Some(due) = self.due_in().filter(|due| (self.now + *due) - start <= time) else {
+                self.now = start + time;
+                return Ok(sent);
+            };
+            if due > MARGIN * 2 {
+                self.advance(due - MARGIN);
+                let before = self.client.clone();
+                assert_eq!(self.timeout(), Ok(()));
+                assert!(self.client == before, "early");
+                self.advance(MARGIN);
+            } else {
+                self.advance(due);
+            }
+            let ended = self.timeout();
+            sent.extend(self.sent().into_iter().map(|packet| ((self.now - start).as_secs_f64(), packet)));
+            ended?;
+            assert!(self.due_in() != Some(Duration::ZERO), "a time-out moves forward");
+            let before = self.client.clone();
+            assert_eq!(self.timeout(), Ok(()));
+            assert!(self.client == before, "a second call");
+        }
+        panic!("the time-outs spin");
+    }
+
     fn publish_name(&self, token: PublishToken) -> &str {
         self.publishes.get(&token).map_or("?", |name| name)
     }

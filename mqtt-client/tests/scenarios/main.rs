@@ -8,3 +8,5 @@ mod oversize;
 mod publish;
 mod receive;
 mod requests;
+mod stall;
+mod timed;
