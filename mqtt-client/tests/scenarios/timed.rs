@@ -424,7 +424,7 @@ fn copies_within_a_smaller_window() {
 #[test]
 fn the_next_owner_of_an_identifier_waits_anew() {
     let mut bytes = mqtt_client::Session::new().to_bytes();
-    bytes[4..6].copy_from_slice(&65_535_u16.to_be_bytes());
+    bytes[5..7].copy_from_slice(&65_535_u16.to_be_bytes());
     let session = mqtt_client::Session::from_bytes(&bytes).unwrap();
     let mut pair: Pair = Pair::with_session(timed(), session, ProtocolVersion::V3_1_1);
     pair.open(false);
