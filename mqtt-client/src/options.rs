@@ -244,11 +244,12 @@ impl Options {
         self
     }
 
-    /// Ends the connection ([`AckTimeout`](crate::ConnectionError::AckTimeout)) when packets that wait for their
-    /// acknowledgement are all sent and none is acknowledged for so long, so that a new connection can resume them.
-    /// `None`, the default, waits as long as the Server answers PINGREQs.
+    /// Ends the connection ([`AckTimeout`](crate::ConnectionError::AckTimeout)) when for so long none of the packets that
+    /// wait for their acknowledgement was acknowledged, nor a byte of them taken by the transport, so that a new
+    /// connection can resume them. `None`, the default, waits as long as the Server answers PINGREQs.
     ///
-    /// The time does not run while the application [does not read](crate::Client::pause_input).
+    /// The time does not run while the application [does not read](crate::Client::pause_input), or so many messages
+    /// wait for their manual acknowledgement that nothing is read. Copies ([`Timed`]) do not start it anew.
     #[must_use]
     pub fn ack_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.ack_timeout = timeout;

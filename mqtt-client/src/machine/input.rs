@@ -171,6 +171,8 @@ impl Core {
                 ..flow
             },
         });
+        // For what was sent behind the CONNECT.
+        self.note_progress(now);
         self.pump();
         Ok(Some(Event::Connected { session_present: connack.session_present }))
     }

@@ -131,6 +131,12 @@ impl Core {
         self.version
     }
 
+    /// The CONNECT packet of the present version.
+    fn connect_packet(&self) -> &Bytes {
+        let fell_back = self.version != self.options.version;
+        &self.fallback_packet.as_ref().filter(|_| fell_back).unwrap_or(&self.connect_packet).0
+    }
+
     pub(crate) fn connect(&mut self, now: Time) -> Result<(), ConnectError> {
         if !matches!(self.link, Link::Disconnected) {
             return Err(ConnectError::AlreadyConnected);
@@ -142,15 +148,14 @@ impl Core {
         self.connection = self.connection.wrapping_add(1);
         self.decoder =
             Decoder::new(self.version, Direction::ToClient).max_packet_size(self.options.max_packet_size);
-        let fell_back = self.version != self.options.version;
-        let packet = self.fallback_packet.as_ref().filter(|_| fell_back).unwrap_or(&self.connect_packet);
-        self.outbox.bytes(packet.0.clone());
+        self.outbox.bytes(self.connect_packet().clone());
         // Before the CONNACK nobody knows whether the Server kept the Session: only if nothing depends on that may new
         // messages go ahead, or they would overtake those that are to be sent again [MQTT-4.6.0-1].
         let pipeline = self.options.pipeline && self.session.outgoing.in_flight() == 0;
         let deadline = now + self.options.connack_timeout;
         let flow = Flow { timers: self.timers(), ..Flow::IDLE };
         self.link = Link::Connecting(Connecting { deadline, last_sent: now, pipeline, was_unsettled, flow });
+        self.expire_due(now);
         self.pump();
         Ok(())
     }
@@ -171,11 +176,10 @@ impl Core {
 
     /// The transport is gone, or is to be closed.
     pub(crate) fn handle_close(&mut self) {
-        let connect_len = self.connect_packet.0.len() as u64;
         if matches!(self.link, Link::Connecting(_))
             && self.options.fallback == Fallback::RefusedOrClosed
             && !self.accepted
-            && self.outbox.taken() >= connect_len
+            && self.outbox.taken() >= self.connect_packet().len() as u64
         {
             self.change_version();
         }
@@ -242,6 +246,7 @@ impl Core {
     }
 
     pub(crate) fn poll_output(&mut self, now: Time) -> Output<'_> {
+        self.expire_due(now);
         self.pump();
         Output { core: self, now }
     }
@@ -259,6 +264,7 @@ impl Core {
         let before = self.outbox.taken();
         self.outbox.advance(count);
         let taken = self.outbox.taken();
+        let mut progress = false;
         let flow = match &mut self.link {
             Link::Disconnected => return,
             Link::Connecting(connecting) => {
@@ -267,14 +273,15 @@ impl Core {
             }
             Link::Connected(connected) => {
                 connected.keep_alive.sent(now, before);
-                if before < connected.flow.sent_until {
-                    connected.stalled_since = Some(now);
-                }
+                progress = before < connected.flow.sent_until;
                 &mut connected.flow
             }
         };
         if let Some(timers) = &mut flow.timers {
             timers.taken(taken, now);
+        }
+        if progress {
+            self.note_progress(now);
         }
         // That has made room for what waits in the queue.
         self.expire_due(now);

@@ -28,15 +28,18 @@ impl Core {
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), ConnectionError> {
         self.expire_due(now);
         let is_due = |due: Option<Time>| due.is_some_and(|due| now >= due);
+        if let Link::Connected(connected) = &mut self.link {
+            if connected.acks.is_full() {
+                // The input is not read until the application has acknowledged: what we wait for may wait in it.
+                connected.keep_alive.received(now);
+                connected.stalled_since = connected.stalled_since.map(|_| now);
+            }
+        }
         let stalled = matches!(&self.link, Link::Connected(connected) if is_due(self.stall_due(connected)));
         let error = match &mut self.link {
             Link::Connecting(connecting) if now >= connecting.deadline => ConnectionError::ConnackTimeout,
             Link::Connected(connected) => {
                 let keep_alive = &mut connected.keep_alive;
-                if connected.acks.is_full() {
-                    // The input is not read until the application has acknowledged: a PINGRESP may wait in it.
-                    keep_alive.received(now);
-                }
                 if is_due(keep_alive.pong_due()) {
                     ConnectionError::PingrespTimeout
                 } else if stalled {
@@ -106,7 +109,7 @@ impl Core {
         }
     }
 
-    /// Something that waited for its acknowledgement has moved on.
+    /// Something that waits for its acknowledgement, or waited for it, has moved on.
     #[inline]
     pub(super) fn note_progress(&mut self, now: Time) {
         let Link::Connected(connected) = &mut self.link else { return };

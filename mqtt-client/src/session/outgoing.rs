@@ -339,8 +339,10 @@ impl Outgoing {
         let token = entry.token(place);
         entry.note_resolved(journal);
         self.unlink(place, entry.stage);
-        let message = self.slab.get_mut(place).and_then(|entry| entry.message.take());
-        Some((token, message))
+        let entry = self.slab.get_mut(place)?;
+        // Neither pending nor sent any more: see `find`.
+        entry.stage = Stage::Queued;
+        Some((token, entry.message.take()))
     }
 
     /// The outcome of a retired entry was reported.

@@ -4,6 +4,8 @@
 mod common;
 
 mod connection;
+mod expiry;
+mod fallback;
 mod oversize;
 mod publish;
 mod receive;
