@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use mqtt_client::Backoff;
 use tokio::sync::oneshot;
@@ -164,13 +164,14 @@ impl Run {
     }
 }
 
-/// Without a connection: the CONNACK deadline, and the wish to close.
+/// Without a connection: the CONNACK deadline, messages that expire, and the wish to close.
 fn poll_while_away(
     shared: &Arc<Shared>,
     timer: &mut Timer,
     until: Option<Instant>,
     cx: &mut Context<'_>,
 ) -> Poll<End> {
+    let mut notices = Notices::default();
     loop {
         let now = shared.now();
         let mut inner = shared.lock();
@@ -178,20 +179,23 @@ fn poll_while_away(
         if let Err(error) = inner.core.handle_timeout(now) {
             return Poll::Ready(End::Lost(error.into()));
         }
+        // Messages in the queue may have expired.
+        notices.collect(&mut inner, shared);
         inner.linger(shared, now);
         let closing = match inner.phase {
             // Nothing is left to wait for, and there is nobody to say goodbye to.
             Phase::Closing(drain, by) if drain.left(inner.unresolved()) == 0 || shared.instant(now) >= by => {
+                drop(inner);
+                notices.give();
                 return Poll::Ready(End::Disconnected);
             }
             Phase::Closing(_, by) => Some(by),
             Phase::Open | Phase::Closed => None,
         };
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
-        let mut wakers = Vec::new();
-        inner.wake_publishers(&mut wakers);
+        inner.wake_publishers(&mut notices.wakers);
         drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        notices.give();
         let deadline = [deadline, closing, until].into_iter().flatten().min();
         if !timer.poll_until(deadline, cx) {
             return Poll::Pending;

@@ -5,9 +5,10 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use mqtt_client::{Message, Outcome, PublishToken, QoS, TopicError};
+use mqtt_client::{Message, Outcome, PublishToken, QoS, Time, TopicError};
 
 use crate::error::PublishError;
 use crate::shared::{Inner, Phase, Shared};
@@ -27,12 +28,13 @@ use crate::waiting::Ticket;
 pub struct Publish<'c> {
     shared: &'c Arc<Shared>,
     message: Result<Message, TopicError>,
+    lifetime: Option<Duration>,
 }
 
 impl<'c> Publish<'c> {
     #[inline]
     pub(crate) fn new(shared: &'c Arc<Shared>, message: Result<Message, TopicError>) -> Self {
-        Self { shared, message }
+        Self { shared, message, lifetime: None }
     }
 
     /// The Quality of Service; QoS 0 unless told otherwise.
@@ -50,6 +52,28 @@ impl<'c> Publish<'c> {
         if let Ok(message) = &mut self.message {
             message.retain = retain;
         }
+        self
+    }
+
+    /// Gives the message a time to live in the queue, counted from when it has its place there: if it waits longer, with
+    /// or without a connection, it is taken out and ends as [`NotSent`](PublishError::NotSent) with
+    /// [`Expired`](mqtt_client::Cause::Expired). Once it is in flight it does not expire: the Server may have it.
+    ///
+    /// ```no_run
+    /// # use mqtt_tokio::{Cause, Client, PublishError, Publisher, QoS};
+    /// # use std::time::Duration;
+    /// # async fn example(client: Client<Publisher>) -> Result<(), PublishError> {
+    /// let publish = client.publish("plant/7/position", "12.5").qos(QoS::AtLeastOnce);
+    /// match publish.expires_after(Duration::from_secs(10)).await {
+    ///     Err(PublishError::NotSent(Cause::Expired)) => println!("too old by now, and surely not sent"),
+    ///     other => other?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn expires_after(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
         self
     }
 
@@ -93,6 +117,7 @@ struct Admission<'c> {
     shared: &'c Arc<Shared>,
     message: Option<Result<Message, TopicError>>,
     qos: QoS,
+    lifetime: Option<Duration>,
     ticket: Option<Ticket>,
 }
 
@@ -103,7 +128,8 @@ impl<'c> Admission<'c> {
     #[inline]
     fn new(publish: Publish<'c>) -> Self {
         let qos = publish.message.as_ref().map_or(QoS::AtMostOnce, |message| message.qos);
-        Self { shared: publish.shared, message: Some(publish.message), qos, ticket: None }
+        let Publish { shared, message, lifetime } = publish;
+        Self { shared, message: Some(message), qos, lifetime, ticket: None }
     }
 
     #[inline]
@@ -115,7 +141,8 @@ impl<'c> Admission<'c> {
             None => return Poll::Pending,
         };
         let mut inner = self.shared.lock();
-        match place(&mut inner, message, want, true) {
+        let expires = self.lifetime.map(|lifetime| self.shared.now() + lifetime);
+        match place(&mut inner, message, want, true, expires) {
             Ok(placed) => {
                 inner.room(self.qos).leave(&mut self.ticket);
                 if let Some((_, slot)) = placed.filter(|_| want == Want::Delivery) {
@@ -150,18 +177,25 @@ impl Drop for Admission<'_> {
 }
 
 #[inline]
-fn place(inner: &mut Inner, message: Message, want: Want, patient: bool) -> Result<Placed, PublishError> {
+fn place(
+    inner: &mut Inner,
+    message: Message,
+    want: Want,
+    patient: bool,
+    expires: Option<Time>,
+) -> Result<Placed, PublishError> {
     if inner.phase != Phase::Open {
         return Err(PublishError::Closed);
     }
     if patient && inner.is_busy(message.qos) {
         return Err(PublishError::QueueFull(message));
     }
-    match inner.publish(message) {
-        Ok(Some(token)) if want != Want::Nothing => Ok(Some((token, inner.publishes.open(token.index())))),
-        Ok(_) => Ok(None),
-        Err(error) => Err(refused(error)),
+    let token = inner.publish(message).map_err(refused)?;
+    if let (Some(token), Some(at)) = (token, expires) {
+        inner.expire(token, at);
     }
+    let wanted = token.filter(|_| want != Want::Nothing);
+    Ok(wanted.map(|token| (token, inner.publishes.open(token.index()))))
 }
 
 #[cold]
@@ -178,7 +212,7 @@ fn refused(error: mqtt_client::PublishError) -> PublishError {
 /// Publishes without waiting for anything.
 pub(crate) fn try_publish(shared: &Arc<Shared>, message: Message) -> Result<Receipt, PublishError> {
     let mut inner = shared.lock();
-    let placed = place(&mut inner, message, Want::Receipt, false)?;
+    let placed = place(&mut inner, message, Want::Receipt, false, None)?;
     Shared::unlock_and_wake(inner);
     Ok(Receipt { pending: placed.map(|placed| Pending::new(Arc::clone(shared), placed)) })
 }
@@ -245,10 +279,36 @@ impl Future for Accepted<'_> {
 }
 
 /// The outcome of a publish that was accepted: a future that resolves when the message is delivered (QoS 1: PUBACK,
-/// QoS 2: PUBCOMP; QoS 0 at once), or with why not. To drop it changes nothing but that nobody is told.
+/// QoS 2: PUBCOMP; QoS 0 at once), or with why not. To drop it changes nothing but that nobody is told: the message is
+/// delivered all the same. To take the message back, [`cancel`](Self::cancel).
 #[must_use = "dropping a receipt says that the outcome does not matter"]
 pub struct Receipt {
     pending: Option<Pending<Arc<Shared>>>,
+}
+
+impl Receipt {
+    /// Takes the message back, if no byte of it was sent: then it is not published, and there is no outcome.
+    ///
+    /// # Errors
+    /// The receipt itself, unchanged, if the Server may have the message or its outcome is known already: await it.
+    ///
+    /// ```no_run
+    /// # use mqtt_tokio::{Client, PublishError, Publisher, QoS};
+    /// # async fn example(client: Client<Publisher>) -> Result<(), PublishError> {
+    /// let receipt = client.publish("plant/7/valve", "open").qos(QoS::ExactlyOnce).receipt().await?;
+    /// match receipt.cancel() {
+    ///     Ok(message) => println!("{message:?} was not sent, and will not be"),
+    ///     Err(receipt) => receipt.await?, // it was on its way
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancel(self) -> Result<Message, Self> {
+        match self.pending.as_ref().and_then(Pending::cancel) {
+            Some(message) => Ok(message),
+            None => Err(self),
+        }
+    }
 }
 
 impl Future for Receipt {
@@ -294,6 +354,20 @@ impl<S: Borrow<Arc<Shared>>> Pending<S> {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Pending<Arc<Shared>> {
+    /// The message, if it could be taken back.
+    fn cancel(&self) -> Option<Message> {
+        let mut inner = self.shared.lock();
+        let message = inner.core.cancel(self.token).ok()?;
+        let mut wakers = Vec::new();
+        inner.wake_publishers(&mut wakers);
+        // Others may move up, and a disconnect may have waited for this one alone.
+        Shared::wake_driver(inner);
+        wakers.into_iter().for_each(Waker::wake);
+        Some(message)
     }
 }
 

@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     driver: Option<Waker>,
     /// Whether the driver found nothing to write and would not look again on its own.
     pub(crate) driver_sleeps: bool,
+    /// Something is due before what the driver sleeps for.
+    due_earlier: bool,
     pub(crate) publishes: Completions<Outcome>,
     pub(crate) requests: Completions<Answer>,
     /// Publishers that wait for room in the output, with QoS 0, and in the queue, with QoS 1 and 2.
@@ -88,6 +90,7 @@ impl Shared {
                 core,
                 driver: None,
                 driver_sleeps: false,
+                due_earlier: false,
                 publishes: Completions::new(),
                 requests: Completions::new(),
                 room: Default::default(),
@@ -118,11 +121,12 @@ impl Shared {
         self.start.checked_add(time.since_epoch()).unwrap_or_else(|| self.start + FAR)
     }
 
-    /// Wakes the driver if it sleeps and there is something for it to write.
+    /// Wakes the driver if it sleeps and there is something for it to write, or to do earlier than it knows.
     #[inline]
     pub(crate) fn unlock_and_wake(mut inner: MutexGuard<'_, Inner>) {
-        if inner.driver_sleeps && inner.core.has_output() {
+        if inner.due_earlier || (inner.driver_sleeps && inner.core.has_output()) {
             inner.driver_sleeps = false;
+            inner.due_earlier = false;
             let waker = inner.driver.clone();
             drop(inner);
             if let Some(waker) = waker {
@@ -187,6 +191,14 @@ impl Inner {
         message: Message,
     ) -> Result<Option<PublishToken>, mqtt_client::PublishError> {
         self.core.publish(message)
+    }
+
+    /// Gives a message in the queue an end. One that is in flight already has none.
+    pub(crate) fn expire(&mut self, token: PublishToken, at: Time) {
+        let due = self.core.poll_timeout();
+        if self.core.expire(token, at).is_ok() {
+            self.due_earlier |= due.is_none_or(|due| at < due);
+        }
     }
 
     /// Whether a future waits for something that the Server must send. The driver reads then even if a stream is full,
