@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_client::{
-    CanPublish, CanSubscribe, Message, Options, Profile, QoS, Session, State, Stats, TopicError, TopicFilter,
-    TopicName,
+    CanPublish, CanSubscribe, Message, Options, Profile, ProtocolVersion, QoS, Session, State, Stats,
+    TopicError, TopicFilter, TopicName,
 };
 use tokio::sync::oneshot;
 
@@ -208,6 +208,12 @@ impl<P: Profile> Client<P> {
     /// Whether the Server has accepted the present connection.
     pub fn is_connected(&self) -> bool {
         self.handle.shared().lock().core.state() == State::Connected
+    }
+
+    /// The version of the protocol that the present connection speaks, or that the next attempt will: that of the
+    /// options, unless the Server did not want it and there is a [fallback](mqtt_client::Options::fallback).
+    pub fn version(&self) -> ProtocolVersion {
+        self.handle.shared().lock().core.version()
     }
 
     /// Counters since the client was made.

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use mqtt_client::Backoff;
 use tokio::sync::oneshot;
@@ -36,7 +37,8 @@ impl Driver {
         backoff: Backoff,
         first: Option<First>,
     ) -> Self {
-        let run = Run { closer: Closer(shared), connector, backoff, timer: Timer::default(), first };
+        let closer = Closer(shared);
+        let run = Run { closer, connector, backoff, timer: Timer::default(), first, fell_back: false };
         Self { run: Box::pin(run.run()) }
     }
 }
@@ -64,12 +66,15 @@ struct Run {
     backoff: Backoff,
     timer: Timer,
     first: Option<First>,
+    /// The version of the protocol was changed since the Server last accepted a connection.
+    fell_back: bool,
 }
 
 impl Run {
     async fn run(mut self) -> Result<(), ConnectionError> {
         let mut notices = Notices::default();
         loop {
+            let version = self.closer.0.lock().core.version();
             let error = match self.attempt().await {
                 End::Disconnected => {
                     self.closer.close(Status::Disconnected);
@@ -77,23 +82,25 @@ impl Run {
                 }
                 End::Lost(error) => error,
             };
-            let shared = &self.closer.0;
-            shared.lock().core.handle_close();
-            self.backoff.lost(shared.now());
-            if let Some(first) = self.first.take() {
-                let _ = first.send(Err(error.clone()));
-                return self.give_up(error);
-            }
-            let retry = match &error {
-                ConnectionError::Protocol(error) => self.backoff.should_retry(error),
-                _ => true,
+            let shared = Arc::clone(&self.closer.0);
+            let changed = {
+                let mut inner = shared.lock();
+                inner.core.handle_close();
+                inner.core.version() != version
             };
-            let delay = if retry { self.backoff.next_delay(fastrand::u32(..)) } else { None };
+            self.backoff.lost(shared.now());
+            let delay = if changed && !self.fell_back {
+                // That the Server does not know a version is no failure yet. Only once: it may know neither.
+                self.fell_back = true;
+                Some(Duration::ZERO)
+            } else {
+                self.pause_after(&error)
+            };
             let Some(retry_in) = delay else { return self.give_up(error) };
             {
                 let mut inner = shared.lock();
                 inner.tell(Status::Lost { error, retry_in }, &mut notices);
-                notices.collect(&mut inner, shared);
+                notices.collect(&mut inner, &shared);
             }
             notices.give();
             if self.pause(Instant::now() + retry_in).await {
@@ -103,7 +110,20 @@ impl Run {
         }
     }
 
-    fn give_up(&self, error: ConnectionError) -> Result<(), ConnectionError> {
+    /// The pause before the next attempt, or none if there is to be no other.
+    fn pause_after(&mut self, error: &ConnectionError) -> Option<Duration> {
+        let retry = match error {
+            ConnectionError::Protocol(error) => self.backoff.should_retry(error),
+            _ => true,
+        };
+        // Whoever waits for the first attempt wants no other.
+        if retry && self.first.is_none() { self.backoff.next_delay(fastrand::u32(..)) } else { None }
+    }
+
+    fn give_up(&mut self, error: ConnectionError) -> Result<(), ConnectionError> {
+        if let Some(first) = self.first.take() {
+            let _ = first.send(Err(error.clone()));
+        }
         self.closer.close(Status::GaveUp { error: error.clone() });
         Err(error)
     }
@@ -133,12 +153,13 @@ impl Run {
             Ok(transport) => Connection::new(transport),
             Err(end) => return end,
         };
-        let (backoff, first) = (&mut self.backoff, &mut self.first);
+        let (backoff, first, fell_back) = (&mut self.backoff, &mut self.first, &mut self.fell_back);
         let mut announced = false;
         poll_fn(|cx| {
             let polled = connection.poll(&shared, timer, cx);
             if connection.connected && !announced {
                 announced = true;
+                *fell_back = false;
                 backoff.connected(shared.now());
                 if let Some(first) = first.take() {
                     // Whoever asked may have gone away.

@@ -35,9 +35,11 @@ pub use transport::{BoxTransport, Connector, Transport};
 pub use uri::Uri;
 
 pub use bytes;
+pub use mqtt_client;
 pub use mqtt_client::{
-    AckMode, Backoff, CanPublish, CanSubscribe, Cause, ConnectReturnCode, Message, Options, OptionsError,
-    Profile, ProtocolVersion, PubSub, Publisher, QoS, RequestError, Session, SessionLoss, Stats, SubackCode,
-    Subscriber, TopicError, TopicFilter, TopicName, Will,
+    AckMode, Backoff, CanPublish, CanSubscribe, Cause, ConnectReturnCode, Fallback, Message, Options,
+    OptionsError, Oversize, Profile, ProtocolVersion, PubSub, Publisher, QoS, RequestError, Retransmission,
+    Session, SessionLoss, SkippedMessage, Stats, SubackCode, Subscriber, Timed, TopicError, TopicFilter,
+    TopicName, Will,
 };
 pub use mqtt_codec;

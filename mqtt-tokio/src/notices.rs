@@ -47,7 +47,8 @@ impl Notices {
                 inner.tell(Status::SubscriptionLost { filter }, self);
             }
             Event::Connected { session_present } => {
-                inner.tell(Status::Connected { session_present }, self);
+                let version = inner.core.version();
+                inner.tell(Status::Connected { session_present, version }, self);
                 return true;
             }
             _ => {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqtt_client::TopicFilter;
+use mqtt_client::{ProtocolVersion, TopicFilter};
 use tokio::sync::broadcast;
 
 use crate::error::ConnectionError;
@@ -15,12 +15,15 @@ pub enum Status {
     Connected {
         /// Whether it still had the Session [MQTT-3.2.2-2].
         session_present: bool,
+        /// The version of the protocol: another one than that of the options after a
+        /// [fallback](mqtt_client::Options::fallback).
+        version: ProtocolVersion,
     },
     /// The connection was lost, or could not be made; the next attempt follows.
     Lost {
         /// Why.
         error: ConnectionError,
-        /// The pause before the next attempt.
+        /// The pause before the next attempt: zero if it follows at once, with the other version of the protocol.
         retry_in: Duration,
     },
     /// The connection was lost, or could not be made, and there will be no other attempt.

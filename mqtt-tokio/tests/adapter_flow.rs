@@ -400,7 +400,7 @@ async fn oversize_message_and_malformed_bytes_are_a_loss() {
         panic!()
     };
     assert!(matches!(error, mqtt_client::ConnectionError::Oversize { .. }));
-    assert!(matches!(status.next().await, Some(Status::Connected { session_present: true })));
+    assert!(matches!(status.next().await, Some(Status::Connected { session_present: true, .. })));
     broker.with(|it| {
         let id = it.connection_of("c").unwrap();
         it.send_raw(id, &[0x36, 0]);
@@ -409,7 +409,7 @@ async fn oversize_message_and_malformed_bytes_are_a_loss() {
         panic!()
     };
     assert!(error.to_string().contains("MQTT-3.3.1-4"), "{error}");
-    assert!(matches!(status.next().await, Some(Status::Connected { session_present: true })));
+    assert!(matches!(status.next().await, Some(Status::Connected { session_present: true, .. })));
     drop(stream);
 }
 

@@ -184,7 +184,7 @@ async fn reset_not_fatal() {
         client.publish("a", vec![n]).qos(QoS::ExactlyOnce).await.unwrap();
         assert_eq!(stream.next().await.unwrap().payload(), [n]);
         assert!(matches!(status.next().await, Some(Status::Lost { .. })));
-        assert!(matches!(status.next().await, Some(Status::Connected { session_present: true })));
+        assert!(matches!(status.next().await, Some(Status::Connected { session_present: true, .. })));
     }
     client.disconnect(Drain::Queue(secs(5))).await.unwrap();
 }
@@ -355,13 +355,13 @@ async fn status_events() {
     let broker = broker();
     let client = builder(&broker, 64, options()).start::<PubSub>().unwrap();
     let (mut status, mut second) = (client.status(), client.status());
-    assert!(matches!(status.next().await, Some(Status::Connected { session_present: false })));
+    assert!(matches!(status.next().await, Some(Status::Connected { session_present: false, .. })));
     broker.cut_all();
     let Some(Status::Lost { error: ConnectionError::ClosedByServer, retry_in }) = status.next().await else {
         panic!()
     };
     assert!(retry_in <= Duration::from_millis(10));
-    assert!(matches!(status.next().await, Some(Status::Connected { session_present: true })));
+    assert!(matches!(status.next().await, Some(Status::Connected { session_present: true, .. })));
     client.disconnect(Drain::Now).await.unwrap();
     assert!(matches!(status.next().await, Some(Status::Disconnected)));
     assert!(status.next().await.is_none());

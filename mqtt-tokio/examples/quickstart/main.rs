@@ -270,7 +270,7 @@ struct Link {
 impl Link {
     fn show(&mut self, wire: &Wire, status: &Status) {
         match status {
-            Status::Connected { session_present } => {
+            Status::Connected { session_present, .. } => {
                 let memory = match (session_present, self.version) {
                     (true, _) => "the broker has kept the session",
                     (false, ProtocolVersion::V3_1_1) => "the broker has lost the session",

@@ -34,6 +34,7 @@ pub struct BrokerOptions {
     pub(super) overlapping: Overlapping,
     pub(super) queue_qos0: bool,
     pub(super) only_version: Option<ProtocolVersion>,
+    pub(super) closes_other_versions: bool,
     pub(super) refused_filters: HashSet<TopicFilter>,
     users: BTreeMap<String, Vec<u8>>,
     authenticate: Option<Authenticate>,
@@ -55,6 +56,7 @@ impl BrokerOptions {
             overlapping: Overlapping::default(),
             queue_qos0: false,
             only_version: None,
+            closes_other_versions: false,
             refused_filters: HashSet::new(),
             users: BTreeMap::new(),
             authenticate: None,
@@ -132,6 +134,13 @@ impl BrokerOptions {
         Self { only_version: Some(version), ..self }
     }
 
+    /// Sets whether the connection of a client whose version is not accepted is closed without an answer, as some
+    /// old servers do. Default: no, it is refused.
+    #[must_use]
+    pub fn close_other_versions(self, close: bool) -> Self {
+        Self { closes_other_versions: close, ..self }
+    }
+
     /// Refuses subscriptions to this very filter, with 0x80 in SUBACK.
     ///
     /// MQTT 3.1 cannot refuse: there it is granted and never gets a message.
@@ -197,6 +206,7 @@ impl fmt::Debug for BrokerOptions {
             .field("overlapping", &self.overlapping)
             .field("queue_qos0", &self.queue_qos0)
             .field("only_version", &self.only_version)
+            .field("closes_other_versions", &self.closes_other_versions)
             .field("refused_filters", &self.refused_filters)
             .field("users", &self.users.keys())
             .finish_non_exhaustive()

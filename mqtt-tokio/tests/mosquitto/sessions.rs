@@ -50,7 +50,7 @@ async fn away_and_back(version: ProtocolVersion, clean: bool) {
     let (stream, ()) = tokio::join!(biased; subscribe, drive);
     let mut stream = stream.unwrap();
     let change = status.next().await;
-    let Some(Status::Connected { session_present }) = change else { panic!("{change:?}") };
+    let Some(Status::Connected { session_present, .. }) = change else { panic!("{change:?}") };
     // MQTT 3.1 does not tell.
     assert_eq!(session_present, !clean && version == ProtocolVersion::V3_1_1);
     if !clean {

@@ -95,6 +95,10 @@ impl Broker {
         let code = own
             .or_else(|| self.wire.faults.strike_connect())
             .unwrap_or_else(|| self.wire.options.check(connect));
+        let is_version = code == ConnectReturnCode::UnacceptableProtocolVersion;
+        if is_version && self.wire.options.closes_other_versions {
+            return self.wire.close(id, CloseReason::Refused(code));
+        }
         if !code.is_accepted() {
             return self.wire.refuse(id, code);
         }
