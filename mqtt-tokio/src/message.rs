@@ -97,7 +97,8 @@ impl ReceivedMessage {
         self.dup
     }
 
-    /// How many messages this stream dropped just before this one, because its buffer was full.
+    /// How many messages are missing in this stream just before this one: dropped because its buffer was full, or
+    /// skipped because they were too large ([`Oversize::Skip`](mqtt_client::Oversize::Skip)).
     pub fn missed(&self) -> u64 {
         self.missed
     }

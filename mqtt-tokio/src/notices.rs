@@ -46,6 +46,10 @@ impl Notices {
                 inner.registry.forget(&filter);
                 inner.tell(Status::SubscriptionLost { filter }, self);
             }
+            Event::Skipped(message) => {
+                inner.registry.skipped(message.topic.as_ref());
+                inner.tell(Status::Skipped(message), self);
+            }
             Event::Connected { session_present } => {
                 let version = inner.core.version();
                 inner.tell(Status::Connected { session_present, version }, self);

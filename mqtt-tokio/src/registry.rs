@@ -54,7 +54,7 @@ pub(crate) struct QueueState {
     max_size: usize,
     overflow: Overflow,
     pub(crate) waker: Option<Waker>,
-    /// Dropped since the last message that was kept.
+    /// Dropped, or skipped by the client, since the last message that was kept.
     missed: u64,
     pub(crate) dropped: u64,
     /// As it is counted in the registry.
@@ -324,6 +324,13 @@ impl Registry {
             deliver(stream, message.share(), &mut self.pressures, into);
         }
         deliver(last, message, &mut self.pressures, into);
+    }
+
+    /// A message on this topic was too large and is not coming: each stream that would have got it counts it.
+    pub(crate) fn skipped(&mut self, topic: TopicNameRef<'_>) {
+        for stream in self.routes.of(topic, &self.filters) {
+            stream.lock().count_drop(0);
+        }
     }
 
     /// Ends all streams: each yields what it holds, and then nothing.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mqtt_client::{ProtocolVersion, TopicFilter};
+use mqtt_client::{ProtocolVersion, SkippedMessage, TopicFilter};
 use tokio::sync::broadcast;
 
 use crate::error::ConnectionError;
@@ -36,6 +36,10 @@ pub enum Status {
         /// The filter.
         filter: TopicFilter,
     },
+    /// A message above [`max_packet_size`](mqtt_client::Options::max_packet_size) was discarded unread, and acknowledged
+    /// ([`Oversize::Skip`](mqtt_client::Oversize::Skip)). The streams that would have got it count it as
+    /// [`missed`](crate::ReceivedMessage::missed) and [`dropped`](crate::Subscription::dropped).
+    Skipped(SkippedMessage),
     /// The application disconnected.
     Disconnected,
 }

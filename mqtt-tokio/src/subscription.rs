@@ -227,7 +227,9 @@ impl Subscription {
         &self.filters
     }
 
-    /// How many messages were dropped since the start because the buffer was full.
+    /// How many messages were dropped since the start: because the buffer was full, or because they were larger than
+    /// [`max_packet_size`](mqtt_client::Options::max_packet_size), with
+    /// [`Oversize::Skip`](mqtt_client::Oversize::Skip).
     pub fn dropped(&self) -> u64 {
         self.queue.lock().dropped
     }
