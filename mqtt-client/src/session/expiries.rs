@@ -26,6 +26,9 @@ impl Expiries {
     /// The message at `place` does not expire, or is gone.
     #[inline]
     pub(crate) fn remove(&mut self, place: u32) {
+        if self.of.is_empty() {
+            return;
+        }
         if let Some(time) = self.of.remove(&place) {
             self.order.remove(&(time, place));
         }
@@ -39,6 +42,7 @@ impl Expiries {
     /// The first that expires.
     #[inline]
     pub(crate) fn first(&self) -> Option<(Time, u32)> {
-        self.order.first().copied()
+        // Nearly always there is none, and then this costs one look.
+        if self.order.is_empty() { None } else { self.order.first().copied() }
     }
 }
