@@ -5,7 +5,10 @@
 mod common;
 
 use common::{Pair, Q0, Q1, Q2, kept, message, secs, text};
-use mqtt_client::{AckMode, Client, PacketType, Profile, PubSub, Publisher, QoS, State, Subscriber};
+use mqtt_client::{
+    AckMode, Client, Fallback, Oversize, PacketType, Profile, ProtocolVersion, PubSub, Publisher, QoS,
+    Retransmission, State, Subscriber, Timed,
+};
 
 macro_rules! before {
     ($packet:literal) => {
@@ -68,6 +71,19 @@ const COMMANDS: &[Row] = &[
         &[(&["publish q1"], "publish q2", "token; out PUBLISH 2 q2 m")],
     ),
     row(
+        ["`cancel`", "the message back", "the message back", "the message back if it is queued, else `Sent`"],
+        &[("cancel", ["ok", "ok", "Sent; out PUBLISH 1 q1 m"])],
+        &[(&["pause_queue"], "cancel", "ok")],
+    ),
+    row(
+        ["`expire`", "the queued message expires", "the same", "the same; in flight `Sent`"],
+        &[(
+            "expire",
+            ["ok; event m not sent, expired", "ok; event m not sent, expired", "Sent; out PUBLISH 1 q1 m"],
+        )],
+        &[(&["pause_queue"], "expire", "ok; event m not sent, expired")],
+    ),
+    row(
         ["`subscribe`, `unsubscribe`", "held", "held", "sent"],
         &[
             ("subscribe", ["token", "token", "token; out SUBSCRIBE 1 f:0"]),
@@ -104,17 +120,32 @@ const COMMANDS: &[Row] = &[
         &[(&["publish q1"], "discard_session", "ok; event m ambiguous, discarded; -> Disconnected")],
     ),
     row(
-        ["`handle_close`", "nothing", "-> Disconnected", "-> Disconnected"],
+        [
+            "`handle_close`",
+            "nothing",
+            "-> Disconnected; may change the version with `fallback`",
+            "-> Disconnected",
+        ],
         &[("handle_close", ["ok", "ok; -> Disconnected", "ok; -> Disconnected"])],
         &[(&["publish q1"], "handle_close", "ok; -> Disconnected")],
     ),
     row(
-        ["`handle_timeout`", "nothing", "CONNACK deadline", "PINGREQ, PINGRESP deadline"],
+        [
+            "`handle_timeout`",
+            "messages expire",
+            "CONNACK deadline; messages expire",
+            "PINGREQ, PINGRESP and ack deadline; sends again; messages expire",
+        ],
         &[("handle_timeout", ["ok", "ConnackTimeout; -> Disconnected", "ok; out PINGREQ"])],
         &[(&["ping"], "handle_timeout", "PingrespTimeout; -> Disconnected")],
     ),
     row(
-        ["`pause_input`, `resume_input`", "nothing", "nothing", "PINGRESP deadline off and on"],
+        [
+            "`pause_input`, `resume_input`",
+            "nothing",
+            "nothing",
+            "all of that but PINGREQ and expiry off and on",
+        ],
         &[("pause_input", ["ok", "ok", "ok"]), ("resume_input", ["ok", "ok", "ok"])],
         &[(&["ping", "pause_input"], "handle_timeout", "ok; out PINGREQ")],
     ),
@@ -130,7 +161,7 @@ const PACKETS: &[Row] = &[
         &[],
     ),
     row(
-        ["CONNACK, other codes", "dropped", "`Refused`", "`SecondConnack`"],
+        ["CONNACK, other codes", "dropped", "`Refused`; code 1 may change the version", "`SecondConnack`"],
         &[
             ("CONNACK 1", ["ok", "Refused(UnacceptableProtocolVersion); -> Disconnected", SECOND]),
             ("CONNACK 5", ["ok", "Refused(NotAuthorized); -> Disconnected", SECOND]),
@@ -139,7 +170,7 @@ const PACKETS: &[Row] = &[
         &[],
     ),
     row(
-        ["PUBLISH", "dropped", "`BeforeConnack`", "a message; PUBACK or PUBREC"],
+        ["PUBLISH", "dropped", "`BeforeConnack`", "a message; PUBACK or PUBREC; `Skipped` with `oversize`"],
         &[
             ("PUBLISH - q0 x", ["ok", before!("Publish"), "ok; event message q0 x"]),
             ("PUBLISH 7 q1 x", ["ok", before!("Publish"), "ok; out PUBACK 7; event message q1 x"]),
@@ -239,6 +270,19 @@ const STATES: [State; 3] = [State::Disconnected, State::Connecting, State::Conne
 trait Commands: Profile {
     fn publish(pair: &mut Pair<Self>, qos: QoS) -> Option<String>;
     fn request(pair: &mut Pair<Self>, subscribe: bool) -> Option<String>;
+    /// Publishes and takes that back, or lets it expire.
+    fn take_back(pair: &mut Pair<Self>, expire: bool) -> Option<String>;
+}
+
+fn try_take_back<P: mqtt_client::CanPublish>(pair: &mut Pair<P>, expire: bool) -> Option<String> {
+    let token = pair.publish("m", Q1).unwrap();
+    if !expire {
+        return result(pair.client.cancel(token).map(|back| assert_eq!(back, message("m", Q1))));
+    }
+    let result = result(pair.client.expire(token, pair.now + secs(5)));
+    pair.advance(secs(5));
+    assert_eq!(pair.timeout(), Ok(()));
+    result
 }
 
 fn try_publish<P: mqtt_client::CanPublish>(pair: &mut Pair<P>, qos: QoS) -> Option<String> {
@@ -269,6 +313,9 @@ impl Commands for Publisher {
     fn request(_: &mut Pair<Self>, _: bool) -> Option<String> {
         None
     }
+    fn take_back(pair: &mut Pair<Self>, expire: bool) -> Option<String> {
+        try_take_back(pair, expire)
+    }
 }
 
 impl Commands for Subscriber {
@@ -278,6 +325,9 @@ impl Commands for Subscriber {
     fn request(pair: &mut Pair<Self>, subscribe: bool) -> Option<String> {
         try_request(pair, subscribe)
     }
+    fn take_back(_: &mut Pair<Self>, _: bool) -> Option<String> {
+        None
+    }
 }
 
 impl Commands for PubSub {
@@ -286,6 +336,9 @@ impl Commands for PubSub {
     }
     fn request(pair: &mut Pair<Self>, subscribe: bool) -> Option<String> {
         try_request(pair, subscribe)
+    }
+    fn take_back(pair: &mut Pair<Self>, expire: bool) -> Option<String> {
+        try_take_back(pair, expire)
     }
 }
 
@@ -305,6 +358,12 @@ fn act<P: Commands>(pair: &mut Pair<P>, what: &str) -> Option<String> {
         "publish q0" => P::publish(pair, Q0),
         "publish q1" => P::publish(pair, Q1),
         "publish q2" => P::publish(pair, Q2),
+        "cancel" => P::take_back(pair, false),
+        "expire" => P::take_back(pair, true),
+        "pause_queue" => {
+            pair.client.pause_queue(true);
+            Some("ok".into())
+        }
         "subscribe" => P::request(pair, true),
         "unsubscribe" => P::request(pair, false),
         "acknowledge" => result(pair.client.acknowledge(pair.acks[0])),
@@ -443,6 +502,41 @@ fn cells_that_depend_on_options() {
     pair.dial();
     let expected = "Protocol(SessionPresentAfterClean); -> Disconnected";
     assert_eq!(cell(&mut pair, "CONNACK present").unwrap(), expected);
+    // The deadlines that are off by default.
+    let mut pair: Pair = Pair::new(kept().ack_timeout(Some(secs(90))));
+    pair.open(false);
+    assert_eq!(cell(&mut pair, "publish q1").unwrap(), "token; out PUBLISH 1 q1 m");
+    assert_eq!(cell(&mut pair, "handle_timeout").unwrap(), "AckTimeout; -> Disconnected");
+    let timed = Retransmission::Timed(Timed::default());
+    for (before, expected) in
+        [("subscribe", "ok; out PUBLISH 1 q1 dup m; out SUBSCRIBE 2 f:0"), ("pause_input", "ok")]
+    {
+        let mut pair: Pair = Pair::new(kept().keep_alive(secs(0)).retransmission(timed));
+        pair.open(false);
+        cell(&mut pair, "publish q1").unwrap();
+        cell(&mut pair, before).unwrap();
+        assert_eq!(cell(&mut pair, "handle_timeout").unwrap(), expected);
+    }
+    // Messages above the limit.
+    let large = format!("PUBLISH 7 q1 {}", "x".repeat(100));
+    for (oversize, expected) in [
+        (Oversize::Skip, "ok; out PUBACK 7; event skipped q1 t, 100 bytes"),
+        (Oversize::Close, "Oversize { packet_type: Publish, len: 107, max: 100 }; -> Disconnected"),
+    ] {
+        let mut pair: Pair = Pair::new(kept().max_packet_size(100).oversize(oversize));
+        pair.open(false);
+        assert_eq!(cell(&mut pair, &large).unwrap(), expected);
+    }
+    // The version after an attempt that failed.
+    let options = kept().fallback(Fallback::RefusedOrClosed);
+    for (what, falls_back) in
+        [("handle_close", true), ("CONNACK 1", true), ("CONNACK 2", false), ("disconnect", false)]
+    {
+        let mut pair: Pair = Pair::new(options.clone());
+        pair.dial();
+        cell(&mut pair, what).unwrap();
+        assert_eq!(pair.client.version() == ProtocolVersion::V3_1, falls_back, "{what}");
+    }
     // A DISCONNECT only if the Server can know of the connection.
     let mut pair: Pair = Pair::new(kept());
     pair.client.connect(pair.now).unwrap();
