@@ -1,7 +1,8 @@
 //! Random commands, packets (legal and illegal), cuts, reconnects and time, against a naive model of the Server and of
 //! what the client has promised.
 //!
-//! `MQTT_MODEL_CASES` sets the number of cases; with it, they are different ones each time.
+//! `MQTT_MODEL_CASES` sets the number of cases; with it, they are different ones each time, unless `MQTT_MODEL_SEED` is
+//! the seed that an earlier run printed. A step is a command, a packet of the Server, a time or a fault.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -10,9 +11,21 @@ mod checks;
 mod run;
 mod server;
 
-use mqtt_client::{AckMode, Options, ProtocolVersion, QoS, Retransmission, SessionLoss};
+use std::cell::Cell;
+use std::time::{Duration, UNIX_EPOCH};
+
+use mqtt_client::{AckMode, Options, Oversize, ProtocolVersion, QoS, Retransmission, SessionLoss, Timed};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// What timed retransmission waits for.
+const INITIAL: Duration = Duration::from_secs(2);
+const CAP: Duration = Duration::from_secs(30);
+const BANDWIDTH: u32 = 20;
+const ACK_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The Server's messages above this are skipped.
+const MAX_PACKET_SIZE: usize = 150;
 
 /// One step of a case. Numbers select among what there is, modulo its count.
 #[derive(Debug, Clone)]
@@ -21,6 +34,10 @@ enum Step {
         qos: QoS,
         size: usize,
     },
+    /// Takes a publish back.
+    Cancel(usize),
+    /// Gives a publish so many seconds to live.
+    Expire(usize, u64),
     Subscribe(u8),
     Unsubscribe(u8),
     Ping,
@@ -45,6 +62,8 @@ enum Step {
     Answer(usize),
     Next,
     ServerPublish(QoS),
+    /// The same, above the limit of the client.
+    ServerPublishLarge(QoS),
     /// Something that no good Server sends.
     Rogue(usize),
     Time(u64),
@@ -61,6 +80,8 @@ struct Settings {
     pipeline: bool,
     manual: bool,
     queue_qos0: bool,
+    timed: bool,
+    ack_timeout: bool,
     /// Into pieces of what size the input is cut, for the comparison.
     chunk: usize,
 }
@@ -70,12 +91,23 @@ impl Settings {
         if self.old { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 }
     }
 
+    fn retransmission(&self) -> Retransmission {
+        if self.timed {
+            Retransmission::Timed(Timed::default().initial(INITIAL).factor(2).cap(CAP).bandwidth(BANDWIDTH))
+        } else {
+            Retransmission::OnReconnect
+        }
+    }
+
     fn options(&self) -> Options {
         Options::new("c")
             .max_in_flight(self.window)
             .clean_session(self.clean)
             .version(self.version())
-            .retransmission(Retransmission::OnReconnect)
+            .retransmission(self.retransmission())
+            .ack_timeout(self.ack_timeout.then_some(ACK_TIMEOUT))
+            .max_packet_size(MAX_PACKET_SIZE)
+            .oversize(Oversize::Skip)
             .session_loss(self.policy)
             .pipeline(self.pipeline)
             .ack_mode(if self.manual { AckMode::Manual } else { AckMode::Automatic })
@@ -93,6 +125,8 @@ fn step() -> impl Strategy<Value = Step> {
     let size = prop_oneof![9 => 0_usize..40, 1 => Just(20_000_usize)];
     prop_oneof![
         12 => (qos(), size).prop_map(|(qos, size)| Step::Publish { qos, size }),
+        2 => any::<usize>().prop_map(Step::Cancel),
+        2 => (any::<usize>(), 0_u64..40).prop_map(|(n, seconds)| Step::Expire(n, seconds)),
         2 => (0_u8..4).prop_map(Step::Subscribe),
         1 => (0_u8..4).prop_map(Step::Unsubscribe),
         1 => Just(Step::Ping),
@@ -107,8 +141,9 @@ fn step() -> impl Strategy<Value = Step> {
         14 => any::<usize>().prop_map(Step::Answer),
         14 => Just(Step::Next),
         5 => qos().prop_map(Step::ServerPublish),
+        1 => qos().prop_map(Step::ServerPublishLarge),
         1 => any::<usize>().prop_map(Step::Rogue),
-        2 => (1_u64..80).prop_map(Step::Time),
+        8 => prop_oneof![3 => 1_u64..12, 1 => 1_u64..80].prop_map(Step::Time),
         1 => any::<bool>().prop_map(Step::Pause),
     ]
 }
@@ -120,8 +155,9 @@ fn settings() -> impl Strategy<Value = Settings> {
         Just(SessionLoss::RepublishAll)
     ];
     let switch = prop::bool::weighted(0.3);
-    (1_u32..6, switch, switch, policy, switch, switch, switch, 1_usize..9).prop_map(
-        |(window, clean, old, policy, pipeline, manual, queue_qos0, chunk)| Settings {
+    let timing = (prop::bool::weighted(0.5), switch);
+    (1_u32..6, switch, switch, policy, switch, switch, switch, timing, 1_usize..9).prop_map(
+        |(window, clean, old, policy, pipeline, manual, queue_qos0, (timed, ack_timeout), chunk)| Settings {
             window,
             clean,
             old,
@@ -129,6 +165,8 @@ fn settings() -> impl Strategy<Value = Settings> {
             pipeline,
             manual,
             queue_qos0,
+            timed,
+            ack_timeout,
             chunk,
         },
     )
@@ -136,13 +174,18 @@ fn settings() -> impl Strategy<Value = Settings> {
 
 #[test]
 fn behaves_as_the_model() {
-    let cases = std::env::var("MQTT_MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
-    let config = Config { cases: cases.unwrap_or(400), failure_persistence: None, ..Config::default() };
-    let mut runner = match cases {
-        Some(_) => TestRunner::new(config),
-        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
-    };
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let cases: Option<u64> = number("MQTT_MODEL_CASES");
+    let fresh = || UNIX_EPOCH.elapsed().map_or(0, |since: Duration| since.as_nanos() as u64);
+    let seed = number("MQTT_MODEL_SEED").unwrap_or_else(|| if cases.is_some() { fresh() } else { 0 });
+    let cases = cases.map_or(700, |cases| cases as u32);
+    println!("seed {seed}");
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let case = (settings(), prop::collection::vec(step(), 1..250));
+    let (steps_run, copies) = (Cell::new(0), Cell::new(0));
     runner
         .run(&case, |(settings, steps)| {
             let mut run = run::Run::new(settings);
@@ -150,7 +193,11 @@ fn behaves_as_the_model() {
                 run.step(step);
             }
             run.finish();
+            steps_run.set(steps_run.get() + run.steps);
+            copies.set(copies.get() + run.copies);
             Ok(())
         })
-        .unwrap_or_else(|error| panic!("{error}"));
+        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    println!("{} steps, {} packets sent again after a time", steps_run.get(), copies.get());
+    assert!(steps_run.get() >= u64::from(cases) * 140, "{} steps", steps_run.get());
 }

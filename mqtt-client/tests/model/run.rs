@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use mqtt_client::bytes::{Buf, Bytes};
 use mqtt_client::{
-    AckToken, AcknowledgeError, Client, Event, Message, Outcome, PubSub, PublishToken, QoS, RequestToken,
-    Session, SessionLoss, State, Time,
+    AckToken, AcknowledgeError, CancelError, Cause, Client, ConnectionError, Event, Message, Outcome, PubSub,
+    PublishToken, QoS, RequestToken, Session, SessionLoss, SkippedMessage, State, Time,
 };
 use mqtt_codec::{Decoded, Decoder, Direction, ProtocolVersion};
 
-use crate::checks::{Checks, number};
+use crate::checks::{Checks, Sight, number};
 use crate::common::{filter, text, topic};
 use crate::server::Server;
-use crate::{Settings, Step};
+use crate::{ACK_TIMEOUT, INITIAL, MAX_PACKET_SIZE, Settings, Step};
 
 pub(crate) struct Run {
     settings: Settings,
@@ -36,6 +36,22 @@ pub(crate) struct Run {
     acknowledged: HashSet<String>,
     tokens: Vec<(AckToken, String, u32)>,
     server_published: usize,
+    /// The QoS of each publish, by its number.
+    qos: Vec<QoS>,
+    /// When queued messages expire; and whether that is certain, which it is not over a restart.
+    expiries: HashMap<PublishToken, (Time, bool)>,
+    /// How much of this connection's stream the transport took.
+    taken: u64,
+    /// Whether the application does not read.
+    paused: bool,
+    /// Nothing is sent again before: the Server answers, or the application reads, only since a while.
+    not_before: Time,
+    /// When anything was last taken or fed.
+    active: Time,
+    /// When something that is waited for was last taken for the first time, or answered.
+    progress: Time,
+    pub(crate) steps: u64,
+    pub(crate) copies: u64,
 }
 
 impl Run {
@@ -57,12 +73,24 @@ impl Run {
             acknowledged: HashSet::new(),
             tokens: Vec::new(),
             server_published: 0,
+            qos: Vec::new(),
+            expiries: HashMap::new(),
+            taken: 0,
+            paused: false,
+            not_before: Time::ZERO,
+            active: Time::ZERO,
+            progress: Time::ZERO,
+            steps: 0,
+            copies: 0,
         }
     }
 
     pub(crate) fn step(&mut self, step: Step) {
+        self.steps += 1;
         match step {
             Step::Publish { qos, size } => self.publish(qos, size),
+            Step::Cancel(n) => self.cancel(n),
+            Step::Expire(n, seconds) => self.expire(n, seconds),
             Step::Subscribe(n) => {
                 let name = format!("f{n}");
                 if let Ok(token) = self.client.subscribe([(filter(&name), QoS::AtLeastOnce)]) {
@@ -105,10 +133,15 @@ impl Run {
                     self.server.publish(qos as u8, format!("s{}", self.server_published));
                 }
             }
+            Step::ServerPublishLarge(qos) => {
+                if self.client.state() == State::Connected {
+                    self.server_published += 1;
+                    self.server.publish(qos as u8, large(self.server_published));
+                }
+            }
             Step::Rogue(n) => self.rogue(n),
             Step::Time(seconds) => self.time(seconds),
-            Step::Pause(true) => self.client.pause_input(self.now),
-            Step::Pause(false) => self.client.resume_input(self.now),
+            Step::Pause(paused) => self.pause(paused),
         }
         self.drain_events();
     }
@@ -119,6 +152,7 @@ impl Run {
         match self.client.publish(Message::new(topic("t"), payload.clone()).qos(qos)) {
             Ok(token) => {
                 self.published += 1;
+                self.qos.push(qos);
                 assert!(token.is_some() || qos == QoS::AtMostOnce);
                 if let Some(token) = token {
                     assert_eq!(self.publishes.insert(token, (number, qos)), None, "a token twice");
@@ -126,6 +160,64 @@ impl Run {
             }
             Err(error) => assert_eq!(error.into_message().payload, payload),
         }
+    }
+
+    /// One of the publishes that are not resolved.
+    fn some_publish(&self, n: usize) -> Option<(PublishToken, usize)> {
+        let mut all: Vec<_> = self.publishes.iter().map(|(token, (number, _))| (*number, *token)).collect();
+        all.sort_by_key(|(number, _)| *number);
+        all.get(n.checked_rem(all.len())?).map(|(number, token)| (*token, *number))
+    }
+
+    /// Of what was never sent, nothing is taken back only if it lies in the output.
+    fn check_unsent(&self, number: usize, unsent: bool) {
+        let touched = self.checks.touched.contains(&number);
+        assert!(!(touched && unsent), "{number} was sent");
+        assert!(touched || unsent || self.client.has_output(), "{number} was not sent");
+    }
+
+    fn cancel(&mut self, n: usize) {
+        let Some((token, number)) = self.some_publish(n) else { return };
+        let result = self.client.cancel(token);
+        self.check_unsent(number, result.is_ok());
+        match result {
+            Ok(message) => {
+                assert_eq!(crate::checks::number(std::str::from_utf8(&message.payload).unwrap()), number);
+                self.publishes.remove(&token);
+                self.checks.cancelled.insert(number);
+                assert_eq!(self.client.cancel(token), Err(CancelError::Resolved));
+                assert_eq!(self.client.expire(token, self.now), Err(CancelError::Resolved));
+            }
+            Err(error) => assert_eq!(error, CancelError::Sent),
+        }
+    }
+
+    fn expire(&mut self, n: usize, seconds: u64) {
+        let Some((token, number)) = self.some_publish(n) else { return };
+        let at = self.now + Duration::from_secs(seconds);
+        match self.client.expire(token, at) {
+            Ok(()) => {
+                self.check_unsent(number, true);
+                self.expiries.insert(token, (at, true));
+            }
+            Err(error) => assert_eq!(error, CancelError::Sent),
+        }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        if self.client.state() != State::Connected {
+            return;
+        }
+        if paused {
+            self.client.pause_input(self.now);
+        } else {
+            self.client.resume_input(self.now);
+            if self.paused {
+                self.not_before = self.now + INITIAL;
+                self.active = self.now;
+            }
+        }
+        self.paused = paused;
     }
 
     fn acknowledge(&mut self, n: usize) {
@@ -150,7 +242,10 @@ impl Run {
         self.wire.clear();
         self.server.cut();
         self.server.keep_session = kept || self.settings.old;
+        self.server.old = self.settings.old;
         self.client.connect(self.now).unwrap();
+        self.taken = 0;
+        self.paused = false;
         self.checks.connect(self.settings.window);
     }
 
@@ -193,6 +288,10 @@ impl Run {
         assert_eq!(session.to_bytes(), bytes);
         let new: Vec<_> = session.pending_publishes().map(|(token, _)| token).collect();
         assert_eq!((old.len(), old.len()), (new.len(), self.publishes.len()));
+        let expiries = &self.expiries;
+        let expiries =
+            old.iter().zip(&new).filter_map(|(old, new)| Some((*new, (expiries.get(old)?.0, false))));
+        self.expiries = expiries.collect();
         self.publishes = old.iter().zip(new).map(|(old, new)| (new, self.publishes[old])).collect();
         self.anonymous_requests += self.requests.drain().count();
         self.tokens.clear();
@@ -201,10 +300,43 @@ impl Run {
 
     fn time(&mut self, seconds: u64) {
         self.now = self.now + Duration::from_secs(seconds);
-        if self.client.handle_timeout(self.now).is_err() {
-            self.closed();
+        let before = *self.client.stats();
+        let listens = self.client.state() == State::Connected && !self.paused && self.client.wants_input();
+        let may_repeat =
+            self.settings.timed && listens && !self.client.has_output() && self.now >= self.not_before;
+        let is_due = may_repeat && self.checks.is_due(self.now);
+        let stalled = self.settings.ack_timeout
+            && listens
+            && self.checks.is_waiting()
+            && self.now >= self.active + ACK_TIMEOUT;
+        match self.client.handle_timeout(self.now) {
+            Ok(()) => {
+                assert!(!stalled, "the ack deadline");
+                let after = *self.client.stats();
+                // A PINGREQ at the same time goes first; the rest follows when it is gone.
+                if after.pingreqs == before.pingreqs {
+                    assert_eq!(after.retransmitted > before.retransmitted, is_due, "sent again");
+                }
+                self.copies += after.retransmitted - before.retransmitted;
+            }
+            Err(error) => {
+                if error == ConnectionError::AckTimeout {
+                    assert!(
+                        self.settings.ack_timeout && self.now >= self.progress + ACK_TIMEOUT,
+                        "too early"
+                    );
+                }
+                self.closed();
+            }
         }
         assert!(self.client.poll_timeout().is_none_or(|due| due > self.now), "moves forward");
+        self.drain_events();
+        for (token, (at, certain)) in &self.expiries {
+            if *certain && *at <= self.now && self.publishes.contains_key(token) {
+                let waits = self.client.expire(*token, *at).is_ok();
+                assert!(!waits, "it is still in the queue");
+            }
+        }
     }
 
     fn take(&mut self, max: usize) {
@@ -216,10 +348,17 @@ impl Run {
             output.advance(count);
             left -= count;
         }
+        self.taken += (max - left) as u64;
+        if left < max {
+            self.active = self.now;
+        }
+        // The offset of the first byte that is not decoded yet.
+        let start = self.taken - self.wire.len() as u64;
+        let empty = self.client.state() == State::Connected && !self.client.has_output();
         let mut at = 0;
         while let Some((packet, len)) = decode(&self.wire[at..], self.settings.version()) {
+            self.checks.see(&packet, Sight { start: start + at as u64, len: Some(len), now: self.now });
             at += len;
-            self.checks.see(&packet, true);
             let (got, acknowledged) = (&self.got, &self.acknowledged);
             let manual = self.settings.manual;
             self.server.receive(&packet, |payload| {
@@ -227,6 +366,9 @@ impl Run {
             });
         }
         self.wire.drain(..at);
+        if empty {
+            self.checks.nothing_left();
+        }
         if !self.wire.is_empty() {
             // A part of a packet: a copy of the client tells which.
             let mut copy = self.client.clone();
@@ -234,7 +376,7 @@ impl Run {
             let mut bytes = self.wire.clone();
             bytes.extend_from_slice(&output.copy_to_bytes(output.remaining()));
             let (packet, _) = decode(&bytes, self.settings.version()).expect("the rest of the packet");
-            self.checks.see(&packet, false);
+            self.checks.see(&packet, Sight { start: start + at as u64, len: None, now: self.now });
         }
     }
 
@@ -245,6 +387,8 @@ impl Run {
         if before == State::Disconnected {
             return;
         }
+        self.active = self.now;
+        let output_len = self.client.output_len();
         let mut copy = self.client.clone();
         let mut copied = Vec::new();
         let mut inbox = Vec::new();
@@ -278,7 +422,11 @@ impl Run {
         match result {
             Ok(()) => {
                 assert_eq!(input, b"");
-                self.checks.acknowledged(packet);
+                let end = self.taken + output_len as u64;
+                let grown = self.client.output_len() - output_len;
+                if self.checks.acknowledged(packet, end, grown) {
+                    self.progress = self.now;
+                }
             }
             Err(error) => panic!("{packet}: {error}"),
         }
@@ -325,7 +473,10 @@ impl Run {
                 let unknown = self.settings.old && !self.settings.clean;
                 self.checks.connected(*session_present || unknown);
                 self.server.has_session = !self.settings.clean;
+                self.not_before = self.now + INITIAL;
+                self.progress = self.now;
             }
+            Event::Skipped(message) => self.skipped(message),
             Event::Message(message) => {
                 let payload = String::from_utf8(message.payload.to_vec()).unwrap();
                 if message.qos == QoS::ExactlyOnce {
@@ -353,8 +504,23 @@ impl Run {
         }
     }
 
+    /// A message above the limit: the length tells which.
+    fn skipped(&mut self, message: &SkippedMessage) {
+        let payload = large(message.payload_len - MAX_PACKET_SIZE);
+        assert!(
+            message.qos != QoS::ExactlyOnce || !self.got.contains_key(&payload),
+            "QoS 2 twice: {payload}"
+        );
+        *self.got.entry(payload.clone()).or_default() += 1;
+        self.acknowledged.insert(payload);
+    }
+
     fn outcome(&mut self, token: PublishToken, outcome: Outcome) {
         let (number, qos) = self.publishes.remove(&token).expect("resolved once");
+        let expiry = self.expiries.remove(&token);
+        if outcome == Outcome::NotSent(Cause::Expired) {
+            assert!(expiry.is_some_and(|(at, _)| at <= self.now), "{number} expired too early");
+        }
         if qos == QoS::AtMostOnce {
             return;
         }
@@ -373,7 +539,7 @@ impl Run {
 
     /// Leaves client and Server alone on a good link until nothing moves any more; then everything is resolved.
     pub(crate) fn finish(&mut self) {
-        self.client.resume_input(self.now);
+        self.pause(false);
         for _ in 0..5000 {
             if self.client.state() == State::Disconnected {
                 self.connect(true);
@@ -400,11 +566,20 @@ impl Run {
             "not resolved: {:?}",
             self.requests
         );
+        for (payload, count) in &self.server.accepted {
+            let doubled = *count > 1 && self.qos[number(payload)] == QoS::ExactlyOnce;
+            assert!(!doubled || self.settings.policy == SessionLoss::RepublishAll, "QoS 2 twice: {payload}");
+        }
         assert!(self.server.has_delivered_all());
         assert_eq!(self.client.session().pending_publishes().count(), 0);
         assert_eq!(self.server.subscriptions, self.wanted);
         assert_eq!(self.client.session().is_empty(), self.wanted.is_empty());
     }
+}
+
+/// The payload of the Server's message `n`, above the limit; no two have the same length.
+fn large(n: usize) -> String {
+    format!("s{n}_{}", "x".repeat(MAX_PACKET_SIZE + n))[..MAX_PACKET_SIZE + n].to_owned()
 }
 
 /// The packet at the beginning of what the client sent, and its length.

@@ -27,6 +27,8 @@ pub(crate) struct Server {
     pub(crate) has_session: bool,
     /// Whether it keeps it at the next CONNECT.
     pub(crate) keep_session: bool,
+    /// Whether it speaks MQTT 3.1, and has the Session from the CONNECT on, since it tells nobody.
+    pub(crate) old: bool,
     /// QoS 2 identifiers without their PUBREL, with their message.
     received: HashMap<u16, String>,
     /// How often each message came in and was passed on.
@@ -82,6 +84,7 @@ impl Server {
                 if !present {
                     self.lose_session();
                 }
+                self.has_session |= self.old && words[1] == "kept";
                 self.ordered.push_back(if present { "CONNACK present" } else { "CONNACK 0" }.into());
                 for Outgoing { id, qos, payload, stage } in &self.outgoing {
                     self.ordered.push_back(match stage {
