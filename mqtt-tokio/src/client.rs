@@ -46,6 +46,14 @@ pub enum Drain {
 }
 
 impl Drain {
+    /// How long it waits at the most.
+    const fn within(self) -> Duration {
+        match self {
+            Self::Now => Duration::ZERO,
+            Self::InFlight(within) | Self::Queue(within) => within,
+        }
+    }
+
     /// How many publishes it waits for, of those in flight and in the queue.
     pub(crate) fn left(self, [in_flight, queued]: [usize; 2]) -> usize {
         match self {
@@ -155,24 +163,61 @@ impl<P: Profile> Client<P> {
     /// same.
     /// [`DisconnectError::Closed`]: it was closed before.
     pub async fn disconnect(&self, drain: Drain) -> Result<(), DisconnectError> {
+        self.close(drain, false).await?;
+        match drain.left(self.handle.shared().lock().undelivered) {
+            0 => Ok(()),
+            unresolved => Err(DisconnectError::Undelivered { unresolved, within: drain.within() }),
+        }
+    }
+
+    /// Disconnects for good, as [`disconnect`](Self::disconnect) does, and takes the Session out, to be continued by
+    /// another client ([`Builder::session`]) or stored ([`Session::to_bytes`]): with the messages that are not delivered
+    /// and the requests that are not answered when the time of `drain` is up.
+    ///
+    /// Each publish either has its outcome or is in the Session: then whoever waits for it gets
+    /// [`PublishError::Kept`], and the client that continues the Session delivers it. A time to live
+    /// ([`Publish::expires_after`]) is not part of the Session.
+    ///
+    /// Cancel-safe: the disconnecting goes on when the future is dropped, and the Session is there for another call.
+    ///
+    /// # Errors
+    /// [`DisconnectError::Closed`]: the client was closed before without keeping the Session, or another call took it.
+    ///
+    /// ```no_run
+    /// # use mqtt_tokio::{Builder, Client, Drain, Options, PubSub, Session};
+    /// # use std::time::Duration;
+    /// # async fn example(client: Client<PubSub>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = client.disconnect_keeping_session(Drain::Queue(Duration::from_secs(5))).await?;
+    /// std::fs::write("session", session.to_bytes())?;
+    ///
+    /// // In another life:
+    /// let session = Session::from_bytes(&std::fs::read("session")?)?;
+    /// std::fs::remove_file("session")?; // or it would be continued twice
+    /// let options = Options::new("plant-7").clean_session(false);
+    /// let client: Client<PubSub> = Builder::new("mqtt://broker.local", options)?.session(session).start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn disconnect_keeping_session(&self, drain: Drain) -> Result<Session, DisconnectError> {
+        // It may have been closed, and the Session left for us.
+        let _ = self.close(drain, true).await;
+        self.handle.shared().lock().kept.take().ok_or(DisconnectError::Closed)
+    }
+
+    /// Has the driver end, and waits for that.
+    async fn close(&self, drain: Drain, keep_session: bool) -> Result<(), DisconnectError> {
         let shared = self.handle.shared();
-        let within = match drain {
-            Drain::Now => Duration::ZERO,
-            Drain::InFlight(within) | Drain::Queue(within) => within,
-        };
         {
             let mut inner = shared.lock();
             if inner.phase == Phase::Closed {
                 return Err(DisconnectError::Closed);
             }
-            inner.phase = Phase::Closing(drain, shared.instant(shared.now() + within));
+            inner.keep_session |= keep_session;
+            inner.phase = Phase::Closing(drain, shared.instant(shared.now() + drain.within()));
             Shared::wake_driver(inner);
         }
         Closed { shared, ticket: None }.await;
-        match drain.left(shared.lock().undelivered) {
-            0 => Ok(()),
-            unresolved => Err(DisconnectError::Undelivered { unresolved, within }),
-        }
+        Ok(())
     }
 
     /// The changes of the Network Connection from now on. The stream ends when the client is closed.
@@ -305,7 +350,11 @@ impl Builder {
         self
     }
 
-    /// Continues a Session, for example one that was stored by an embedder of [`mqtt_client`].
+    /// Continues a Session that was [taken out](Client::disconnect_keeping_session) of an earlier client, in this process
+    /// or another one. What became of its messages is told to nobody: the futures that waited for them are gone.
+    ///
+    /// The options should have the same client identifier and `clean_session(false)`, or the Server knows nothing of what
+    /// was in flight.
     #[must_use]
     pub fn session(mut self, session: Session) -> Self {
         self.session = session;

@@ -241,6 +241,12 @@ impl Closer {
             }
             inner.phase = Phase::Closed;
             inner.undelivered = inner.unresolved();
+            // The Session is as it stays from here on, and what is resolved has its own outcome.
+            inner.core.handle_close();
+            notices.collect(&mut inner, shared);
+            if inner.keep_session {
+                inner.kept = Some(inner.core.session().clone());
+            }
             inner.core.discard_session();
             notices.collect(&mut inner, shared);
             inner.registry.close(&mut notices.wakers);

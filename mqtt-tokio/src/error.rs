@@ -108,6 +108,11 @@ pub enum PublishError {
     /// It was accepted, and the Server may or may not have got it.
     #[error("sent, but it is unknown whether it arrived: {0}")]
     Ambiguous(Cause),
+    /// It was accepted, and is in the Session that was taken out with
+    /// [`disconnect_keeping_session`](crate::Client::disconnect_keeping_session): the client that continues the Session
+    /// delivers it.
+    #[error("kept in the session that was taken out")]
+    Kept,
     /// The client has disconnected for good. Nothing was sent.
     #[error("the client is closed")]
     Closed,
@@ -129,6 +134,11 @@ pub enum SubscribeError {
     /// The request ended without an answer.
     #[error("no answer: {0}")]
     Failed(Cause),
+    /// The request is in the Session that was taken out with
+    /// [`disconnect_keeping_session`](crate::Client::disconnect_keeping_session): the client that continues the Session
+    /// makes it.
+    #[error("kept in the session that was taken out")]
+    Kept,
     /// The client has disconnected for good.
     #[error("the client is closed")]
     Closed,

@@ -5,7 +5,7 @@ use std::task::Waker;
 use mqtt_client::Event;
 use tokio::sync::broadcast;
 
-use crate::shared::{Answer, Inner, Shared};
+use crate::shared::{Answer, Ending, Inner, Shared};
 use crate::status::Status;
 
 /// What is found out under the lock and told outside of it: to wake a task can run anything.
@@ -30,7 +30,8 @@ impl Notices {
     pub(crate) fn report(&mut self, inner: &mut Inner, event: Event<'_>) -> bool {
         match event {
             Event::Published { token, outcome } => {
-                self.wakers.extend(inner.publishes.complete(token.index(), outcome));
+                let ending = if inner.kept.is_some() { Ending::Kept } else { Ending::Resolved(outcome) };
+                self.wakers.extend(inner.publishes.complete(token.index(), ending));
             }
             Event::Subscribed { token, codes } => {
                 let answer = Answer::Subscribed(codes.iter().collect());
@@ -40,7 +41,8 @@ impl Notices {
                 self.wakers.extend(inner.requests.complete(token.index(), Answer::Unsubscribed));
             }
             Event::RequestFailed { token, cause } => {
-                self.wakers.extend(inner.requests.complete(token.index(), Answer::Failed(cause)));
+                let answer = if inner.kept.is_some() { Answer::Kept } else { Answer::Failed(cause) };
+                self.wakers.extend(inner.requests.complete(token.index(), answer));
             }
             Event::SubscriptionLost { filter } => {
                 inner.registry.forget(&filter);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mqtt_client::{Message, Outcome, PublishToken, QoS, Time, TopicError};
 
 use crate::error::PublishError;
-use crate::shared::{Inner, Phase, Shared};
+use crate::shared::{Ending, Inner, Phase, Shared};
 use crate::waiting::Ticket;
 
 /// A message to be published.
@@ -341,12 +341,13 @@ impl<S: Borrow<Arc<Shared>>> Pending<S> {
         }
         let mut inner = self.shared.borrow().lock();
         match inner.publishes.poll(self.slot, cx) {
-            Poll::Ready(outcome) => {
+            Poll::Ready(ending) => {
                 self.done = true;
-                Poll::Ready(match outcome {
-                    Outcome::Delivered => Ok(()),
-                    Outcome::NotSent(cause) => Err(PublishError::NotSent(cause)),
-                    Outcome::Ambiguous(cause) => Err(PublishError::Ambiguous(cause)),
+                Poll::Ready(match ending {
+                    Ending::Resolved(Outcome::Delivered) => Ok(()),
+                    Ending::Resolved(Outcome::NotSent(cause)) => Err(PublishError::NotSent(cause)),
+                    Ending::Resolved(Outcome::Ambiguous(cause)) => Err(PublishError::Ambiguous(cause)),
+                    Ending::Kept => Err(PublishError::Kept),
                 })
             }
             Poll::Pending => {

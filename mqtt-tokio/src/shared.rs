@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use mqtt_client::{
-    AckMode, AckToken, Cause, Message, Outcome, PubSub, PublishToken, QoS, State, SubackCode, Time,
+    AckMode, AckToken, Cause, Message, Outcome, PubSub, PublishToken, QoS, Session, State, SubackCode, Time,
 };
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -42,6 +42,16 @@ pub(crate) enum Answer {
     Subscribed(Vec<SubackCode>),
     Unsubscribed,
     Failed(Cause),
+    /// It is in the Session that was taken out.
+    Kept,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ending {
+    Resolved(Outcome),
+    /// It is in the Session that was taken out.
+    Kept,
 }
 
 /// Whether the client lives.
@@ -68,7 +78,7 @@ pub(crate) struct Inner {
     pub(crate) driver_sleeps: bool,
     /// Something is due before what the driver sleeps for.
     due_earlier: bool,
-    pub(crate) publishes: Completions<Outcome>,
+    pub(crate) publishes: Completions<Ending>,
     pub(crate) requests: Completions<Answer>,
     /// Publishers that wait for room in the output, with QoS 0, and in the queue, with QoS 1 and 2.
     room: [Crowd; 2],
@@ -79,6 +89,10 @@ pub(crate) struct Inner {
     /// How many publishes were in flight and in the queue when the client was closed.
     pub(crate) undelivered: [usize; 2],
     pub(crate) ack_mode: AckMode,
+    /// Somebody wants the Session when the client is closed.
+    pub(crate) keep_session: bool,
+    /// The Session, from when the client is closed until it is taken.
+    pub(crate) kept: Option<Session>,
     /// Gone once the client is closed.
     status: Option<broadcast::Sender<Status>>,
 }
@@ -99,6 +113,8 @@ impl Shared {
                 phase: Phase::Open,
                 undelivered: [0; 2],
                 ack_mode,
+                keep_session: false,
+                kept: None,
                 status: Some(broadcast::channel(status::KEPT).0),
             }),
             handles: AtomicUsize::new(0),

@@ -99,6 +99,7 @@ impl<'c> Subscribe<'c> {
         let codes = match request.await {
             Answer::Subscribed(codes) => codes,
             Answer::Failed(cause) => return Err(SubscribeError::Failed(cause)),
+            Answer::Kept => return Err(SubscribeError::Kept),
             Answer::Unsubscribed => Vec::new(),
         };
         if codes.contains(&SubackCode::Failure) {
@@ -176,6 +177,7 @@ fn ask<'c>(
 async fn answer(request: Request<'_>) -> Result<(), SubscribeError> {
     match request.await {
         Answer::Failed(cause) => Err(SubscribeError::Failed(cause)),
+        Answer::Kept => Err(SubscribeError::Kept),
         Answer::Subscribed(_) | Answer::Unsubscribed => Ok(()),
     }
 }
