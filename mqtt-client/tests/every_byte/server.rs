@@ -42,6 +42,8 @@ pub(crate) struct Server {
     /// How often it sent each message to the client as a new one.
     pub(crate) routed: BTreeMap<Routed, usize>,
     outgoing: Vec<Outgoing>,
+    /// QoS 1 messages whose PUBACK goes out later than the PUBRECs of messages that came behind them.
+    late: Vec<PacketId>,
     /// Bytes for the client.
     pub(crate) output: BytesMut,
 }
@@ -58,6 +60,7 @@ impl Server {
             retained: BTreeMap::new(),
             routed: BTreeMap::new(),
             outgoing: Vec::new(),
+            late: Vec::new(),
             output: BytesMut::new(),
         }
     }
@@ -65,6 +68,7 @@ impl Server {
     /// The transport is gone.
     pub(crate) fn cut(&mut self) {
         self.is_connected = false;
+        self.late.clear();
         self.output.clear();
     }
 
@@ -75,8 +79,21 @@ impl Server {
         self.outgoing.clear();
     }
 
+    /// Nothing is half done.
     pub(crate) fn is_idle(&self) -> bool {
-        self.outgoing.is_empty() && self.received.is_empty() && self.output.is_empty()
+        self.outgoing.is_empty() && self.received.is_empty() && self.has_answered()
+    }
+
+    /// Nothing is on its way to the client, or will be by itself.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.output.is_empty() && self.late.is_empty()
+    }
+
+    /// Sends the PUBACKs that are late.
+    pub(crate) fn send_late(&mut self) {
+        for id in std::mem::take(&mut self.late) {
+            self.write(&Packet::Puback(id));
+        }
     }
 
     /// A message for those who subscribed to `topic`.
@@ -174,16 +191,15 @@ impl Server {
     }
 
     fn receive_publish(&mut self, publish: Publish<'_>) {
-        let answer = match publish.delivery {
-            Delivery::AtMostOnce => None,
-            Delivery::AtLeastOnce { id, .. } => Some(Packet::Puback(id)),
-            Delivery::ExactlyOnce { id, .. } => Some(Packet::Pubrec(id)),
-        };
-        if let Some(answer) = &answer {
-            self.write(answer);
-        }
-        if matches!(answer, Some(Packet::Pubrec(id)) if !self.received.insert(id)) {
-            return;
+        match publish.delivery {
+            Delivery::AtMostOnce => {}
+            Delivery::AtLeastOnce { id, .. } => self.late.push(id),
+            Delivery::ExactlyOnce { id, .. } => {
+                self.write(&Packet::Pubrec(id));
+                if !self.received.insert(id) {
+                    return;
+                }
+            }
         }
         let (topic, payload) = (publish.topic.to_owned(), Bytes::copy_from_slice(publish.payload));
         self.accepted.push(payload.clone());

@@ -110,7 +110,7 @@ impl World {
     pub(crate) fn is_idle(&self) -> bool {
         self.client.state() == State::Connected
             && !self.client.has_output()
-            && self.server.output.is_empty()
+            && self.server.has_answered()
             && self.tokens.is_empty()
     }
 
@@ -127,6 +127,7 @@ impl World {
             self.checks.connect();
             self.client.connect(NOW).unwrap();
         }
+        self.server.send_late();
         while let Some(step) = SCRIPT.get(self.at) {
             if matches!(step, Step::Wait) && !self.is_idle() {
                 break;
@@ -137,7 +138,7 @@ impl World {
             }
             self.step(*step);
         }
-        if !self.client.has_output() && self.server.output.is_empty() {
+        if !self.client.has_output() && self.server.has_answered() {
             // The last one first.
             while let Some((token, routed, takes)) = self.tokens.pop() {
                 self.client.acknowledge(token).unwrap();
