@@ -11,11 +11,11 @@ use mqtt_client::{
     RequestToken, Session, SessionLoss, State, Time, TopicFilter, TopicName,
 };
 use mqtt_codec::{
-    Connack, ConnectReturnCode, Decoded, Decoder, Delivery, Direction, Packet, PacketId, ProtocolVersion,
-    Publish, Suback, SubackCode, SubackCodes, TopicNameRef,
+    Connack, ConnectReturnCode, Delivery, Packet, PacketId, ProtocolVersion, Publish, Suback, SubackCode,
+    SubackCodes, TopicNameRef,
 };
 
-use super::input::Input;
+use super::{input::Input, peer};
 
 const MAX_QUEUE: usize = 8;
 const TOPICS: [&str; 3] = ["a", "a/b", "$x/ä"];
@@ -72,6 +72,7 @@ impl World {
             })
             .keep_alive(Duration::from_secs(u64::from(second >> 2)))
             .max_in_flight(window as u32)
+            .max_in_flight_qos2(if bit(7) { 1 } else { 65_535 })
             .max_queue_len(MAX_QUEUE)
             .max_packet_size(600);
         Self {
@@ -93,7 +94,7 @@ impl World {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.byte() % 20 {
+        match input.byte() % 24 {
             0 | 1 => self.connect(),
             2 | 3 => self.publish(input),
             4 => self.subscribe(input),
@@ -121,6 +122,9 @@ impl World {
                 2 => self.client.set_ack_mode(AckMode::Automatic),
                 _ => self.client.set_ack_mode(AckMode::Manual),
             },
+            20 | 21 => self.hold(input),
+            22 => self.client.pause_queue(input.flag()),
+            23 => self.copy_session(),
             _ => match input.byte() % 3 {
                 0 => self.client.discard_session(),
                 1 => self.store_session(),
@@ -183,6 +187,28 @@ impl World {
         }
     }
 
+    /// The application has a message, and acknowledges it later or never.
+    fn hold(&mut self, input: &mut Input<'_>) {
+        let index = usize::from(input.byte());
+        if let Some(token) = self.acks.get(index % self.acks.len().max(1)).copied() {
+            let held = self.client.hold(token);
+            assert_eq!(self.client.hold(token), held, "it changes nothing that it is told twice");
+        }
+    }
+
+    /// A copy of the Session as it is can be stored, in the midst of a connection too.
+    fn copy_session(&self) {
+        let session = self.client.session();
+        let bytes = session.to_bytes();
+        let copy = Session::from_bytes(&bytes).expect("just written");
+        assert_eq!(copy.is_empty(), session.is_empty());
+        let messages = |session: &Session| -> Vec<Option<Message>> {
+            session.pending_publishes().map(|(_, message)| message.cloned()).collect()
+        };
+        assert_eq!(messages(&copy), messages(session));
+        assert!(Client::<PubSub>::with_session(self.options.clone(), copy).is_ok());
+    }
+
     /// The transport takes up to `max` bytes; they must be legal packets.
     fn take_output(&mut self, max: usize) {
         let mut output = self.client.poll_output(self.now);
@@ -195,12 +221,8 @@ impl World {
             left -= count;
         }
         let wire = std::mem::take(&mut self.wire);
-        let decoder = Decoder::new(self.version, Direction::ToServer);
-        let mut used = 0;
-        while let Decoded::Packet(packet, len) =
-            decoder.decode(&wire[used..]).expect("the client sends legal packets")
-        {
-            used += len;
+        let version = self.version;
+        let used = peer::each_packet(&wire, version, |packet| {
             assert!(!self.said_goodbye, "{packet:?} behind DISCONNECT");
             assert_eq!(
                 self.sent == 0,
@@ -209,39 +231,9 @@ impl World {
             );
             self.sent += 1;
             self.said_goodbye = packet == Packet::Disconnect;
-            self.prepare_answer(packet);
-        }
+            self.answers.extend(peer::answer(packet, version));
+        });
         self.wire = wire[used..].to_vec();
-    }
-
-    fn prepare_answer(&mut self, packet: Packet<'_>) {
-        let codes;
-        let answer = match packet {
-            Packet::Connect(connect) => {
-                let session_present = !connect.clean_session && self.version == ProtocolVersion::V3_1_1;
-                Packet::Connack(Connack { session_present, code: ConnectReturnCode::Accepted })
-            }
-            Packet::Publish(publish) => match publish.delivery {
-                Delivery::AtMostOnce => return,
-                Delivery::AtLeastOnce { id, .. } => Packet::Puback(id),
-                Delivery::ExactlyOnce { id, .. } => Packet::Pubrec(id),
-            },
-            Packet::Pubrec(id) => Packet::Pubrel { id, dup: false },
-            Packet::Pubrel { id, .. } => Packet::Pubcomp(id),
-            Packet::Subscribe(subscribe) => {
-                codes = subscribe.filters.iter().map(|(_, qos)| SubackCode::Granted(qos)).collect::<Vec<_>>();
-                Packet::Suback(Suback {
-                    id: subscribe.id,
-                    codes: SubackCodes::new(&codes).expect("not empty"),
-                })
-            }
-            Packet::Unsubscribe(unsubscribe) => Packet::Unsuback(unsubscribe.id),
-            Packet::Pingreq => Packet::Pingresp,
-            _ => return,
-        };
-        let mut bytes = BytesMut::new();
-        answer.encode(self.version, &mut bytes).expect("small");
-        self.answers.push_back(bytes);
     }
 
     fn answer(&mut self) {
@@ -281,9 +273,7 @@ impl World {
             10 => Packet::Unsuback(id),
             _ => Packet::Pingresp,
         };
-        let mut bytes = BytesMut::new();
-        packet.encode(self.version, &mut bytes).expect("small");
-        self.inbox.extend_from_slice(&bytes);
+        self.inbox.extend_from_slice(&peer::encode(&packet, self.version));
         self.feed();
     }
 

@@ -1,54 +1,55 @@
 //! The bodies of the fuzz targets as ordinary tests: over their seeds, the seeds cut and changed, and random bytes.
+//! Those that need mqtt-tokio are in `mqtt-tokio/tests/fuzz_bodies.rs`.
 
 #[path = "../../fuzz/bodies/client.rs"]
 mod client;
 #[path = "../../fuzz/bodies/decode.rs"]
 mod decode;
+#[path = "../../fuzz/bodies/hostile.rs"]
+mod hostile;
 #[path = "../../fuzz/bodies/input.rs"]
 mod input;
+#[path = "../../fuzz/bodies/peer.rs"]
+mod peer;
 #[path = "../../fuzz/bodies/roundtrip.rs"]
 mod roundtrip;
-
-use std::path::Path;
+#[path = "../../fuzz/bodies/seeds.rs"]
+mod seeds;
+#[path = "../../fuzz/bodies/store.rs"]
+mod store;
+#[path = "../../fuzz/bodies/topic.rs"]
+mod topic;
 
 use proptest::{collection::vec, prelude::*};
 
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let seeds: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
-    assert!(seeds.len() >= 10, "{} has {} seeds", folder.display(), seeds.len());
-    seeds
-}
-
-/// Each seed whole, cut at every byte, and with every byte changed.
-fn run_seeds(target: &str, body: fn(&[u8])) {
-    for seed in seeds(target) {
-        body(&seed);
-        for at in 0..seed.len() {
-            body(&seed[..at]);
-            let mut changed = seed.clone();
-            for bits in [0x01, 0x80, 0xff] {
-                changed[at] = seed[at] ^ bits;
-                body(&changed);
-            }
-        }
-    }
-}
-
 #[test]
 fn decode_seeds() {
-    run_seeds("decode", decode::run);
+    seeds::run("decode", decode::run);
 }
 
 #[test]
 fn roundtrip_seeds() {
-    run_seeds("roundtrip", roundtrip::run);
+    seeds::run("roundtrip", roundtrip::run);
 }
 
 #[test]
 fn client_seeds() {
-    run_seeds("client", client::run);
+    seeds::run("client", client::run);
+}
+
+#[test]
+fn topic_seeds() {
+    seeds::run("topic", topic::run);
+}
+
+#[test]
+fn hostile_seeds() {
+    seeds::run("hostile", hostile::run);
+}
+
+#[test]
+fn store_seeds() {
+    seeds::run("store", store::run);
 }
 
 proptest! {
@@ -63,7 +64,22 @@ proptest! {
     }
 
     #[test]
-    fn client_random_bytes(data in vec(prop_oneof![4 => 0..20_u8, 1 => any::<u8>()], 0..600)) {
+    fn client_random_bytes(data in vec(prop_oneof![4 => 0..24_u8, 1 => any::<u8>()], 0..600)) {
         client::run(&data);
+    }
+
+    #[test]
+    fn topic_random_bytes(data in vec(prop_oneof![3 => 0..8_u8, 1 => any::<u8>()], 0..300)) {
+        topic::run(&data);
+    }
+
+    #[test]
+    fn hostile_random_bytes(data in vec(prop_oneof![3 => 0..8_u8, 2 => (3..14_u8).prop_map(|kind| kind << 4), 1 => any::<u8>()], 0..300)) {
+        hostile::run(&data);
+    }
+
+    #[test]
+    fn store_random_bytes(settings: u8, data in vec(prop_oneof![4 => 0..4_u8, 1 => any::<u8>()], 0..200)) {
+        store::run(&[&[settings], &b"MQS\x01\x00\x01\x00\x00\x00"[..], &data].concat());
     }
 }

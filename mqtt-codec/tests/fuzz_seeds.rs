@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets, made from the table of packets. `UPDATE_SEEDS=1 cargo test -p mqtt-codec --test
+//! The seeds of the fuzz targets, made from the table of packets and the lists below. `UPDATE_SEEDS=1 cargo test -p mqtt-codec --test
 //! fuzz_seeds` writes them; without it they are compared.
 
 mod table;
@@ -18,8 +18,86 @@ const AFTER: &[u8] = b"\x0a\x0c\x0c\x0a\x0c\x11\x00\x0a\x0c\x0a\x0c\x0a\x0c\x0a\
 /// The same with the Session stored in between, and time-outs.
 const STORED: &[u8] = b"\x0a\x0c\x13\x01\x00\x0a\x0c\x0a\x0c\x10\xff\x0a\x10\xff";
 
+/// The same with messages held, the queue paused, and the Session copied.
+const HELD: &[u8] = b"\x0a\x0c\x0c\x0c\x14\x00\x08\x00\x16\x01\x02\x00\x01\x00\x01q\x17\x16\x00\x0a\x0c\x0c";
+
+/// Texts for the target `topic`: filters, and the names that they are to be tried with.
+const TOPICS: &[(&[&str], &[&str])] = &[
+    (&["sport/tennis/player1/#"], &["sport/tennis/player1", "sport/tennis/player1/score/wimbledon"]),
+    (&["sport/#", "#"], &["sport", "sports", "sport/"]),
+    (&["sport/tennis/+"], &["sport/tennis/player1", "sport/tennis/player1/ranking", "sport/tennis/"]),
+    (&["sport/+", "+"], &["sport", "sport/"]),
+    (&["+/+", "/+", "+"], &["/finance", "/"]),
+    (&["#", "+/monitor/Clients"], &["$SYS/monitor/Clients", "a/monitor/Clients"]),
+    (&["$SYS/#", "$SYS/monitor/+"], &["$SYS/monitor/Clients", "$SYS"]),
+    (&["sport/tennis#", "sport/tennis/#/ranking", "sport+", "a/+b"], &["sport+", "#"]),
+    (&["a//b", "a/+/b", "+//+", "///"], &["a//b", "///", "//"]),
+    (&["A", "a", "ä/ö", "ä/+"], &["a", "ä/ö", "a\0b"]),
+];
+
+/// Behind the four bytes of a stored Session's beginning; for the target `store`.
+const SESSIONS: &[(&str, &[u8])] = &[
+    ("empty", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("queued-qos0", b"\0\x01\0\0\0\x01\x08\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("queued-qos1", b"\0\x01\0\0\0\x01\xb8\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("queued-qos2", b"\xff\xff\0\0\0\x01\x48\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("awaiting-puback", b"\0\x09\0\0\0\x01\x2d\0\x08\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("awaiting-pubrec", b"\0\x09\0\0\0\x01\x4a\0\x08\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("awaiting-pubcomp", b"\0\x09\0\0\0\x02\x03\0\x08\x4f\0\x07\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("received", b"\0\x01\0\0\0\0\0\0\0\x02\0\x05\xff\xff\0\0\0\0\0\0\0\0"),
+    ("subscribe", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\x01\x0c\0\x03\0\0\0\x01\0\x03a/#\x02\0\0\0\0"),
+    ("unsubscribe", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x01\0\x03a/#\0\0\0\0\0"),
+    ("resubscribe", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\x01\x02\0\0\0\x01\0\x01+\x01\0\0\0\0"),
+    ("subscriptions", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\0\x01a\x01\0\x01#\0"),
+];
+
+/// Addresses for the target `options`.
+const ADDRESSES: &[&str] = &[
+    "mqtt://localhost",
+    "tcp://10.0.0.1:1884/",
+    "MQTT://user:p%40ss@[::1]:2000",
+    "mqtt://only@host",
+    "mqtt://%zz@host",
+    "mqtt://host/topic",
+    "mqtts://host:8883",
+    "mqtt://host:65536",
+];
+
+/// Settings for the target `options`: flags, Will Topic, identifier, keep alive; Will, user, password; limits;
+/// time-outs; back-off.
+const SETTINGS: &[(&str, &[u8])] = &[
+    ("plain", b"\x02\0\0\0\x01c\x07\0\x3c\x10\x07\0\x64\x07\0\x10\x04\x04\x04\x04\0\x07\0\x0a\x10\x07\0\x0a\x10"),
+    (
+        "all",
+        b"\x7e\0\x01w\0\x06client\0\x10\x01\0\x03bye\0\x04user\0\x04pass\x03\x03\x02\x02\x05\x02\x02\x02\x10\x02\0\x02\x02\x10\x01\x10",
+    ),
+    ("v3-1-too-long", b"\x01\0\0\0\x18abcdefghijklmnopqrstuvwx\0\x10"),
+    ("password-too-long", b"\x36\0\x01w\0\x01c\0\x10\0\xff\x01p\0\x01u\xff\xff"),
+];
+
+fn add_lists(seeds: &mut Seeds) {
+    for (number, (filters, names)) in TOPICS.iter().enumerate() {
+        let kinds = filters.iter().map(|text| (1_u8, text)).chain(names.iter().map(|text| (3, text)));
+        let texts = kinds.flat_map(|(kind, text)| [&[kind, text.len() as u8], text.as_bytes()].concat());
+        // And the first filter taken out, spelled with few letters.
+        let content: Vec<u8> = texts.chain(*b"\x00\x03\0\x02\x04\x04\x03\0\x02\x04").collect();
+        seeds.insert(format!("topic/{number:02}").into(), content);
+    }
+    for (number, (name, session)) in SESSIONS.iter().enumerate() {
+        let settings = (number as u8).wrapping_mul(0x25);
+        seeds.insert(format!("store/{name}").into(), [&[settings], &b"MQS\x01"[..], session].concat());
+    }
+    for (number, address) in ADDRESSES.iter().enumerate() {
+        seeds.insert(format!("options/address-{number}").into(), [b"\0", address.as_bytes()].concat());
+    }
+    for (name, settings) in SETTINGS {
+        seeds.insert(format!("options/{name}").into(), [b"\x01", *settings].concat());
+    }
+}
+
 fn seeds() -> Seeds {
     let mut seeds = Seeds::new();
+    add_lists(&mut seeds);
     for (number, vector) in table::vectors().iter().enumerate() {
         let packet_type = vector.packet.as_packet().unwrap().packet_type();
         let name = format!("{number:02}-{packet_type}").to_lowercase();
@@ -29,11 +107,15 @@ fn seeds() -> Seeds {
         let old = u8::from(vector.versions[0] == ProtocolVersion::V3_1);
         let to_server = u8::from(vector.directions[0] == Direction::ToServer);
         add("decode", &[&[old | to_server << 1], vector.bytes]);
+        // Whole, in pieces of three and five bytes, and behind another one.
+        let pieces = if number % 2 == 0 { &[2, 2, 4][..] } else { &[0] };
+        add("split", &[&[old | to_server << 1], pieces, vector.bytes, vector.bytes]);
         // The fields of the packet are made of its bytes: not the same packet, but one with much in it.
         add("roundtrip", &[&[old, packet_type as u8 - 1], &vector.bytes[2..]]);
         if to_server == 0 {
-            let after = if number % 2 == 0 { AFTER } else { STORED };
+            let after = [AFTER, STORED, HELD][number % 3];
             let len = vector.bytes.len() as u8;
+            add("hostile", &[&[old, if number == 9 { 0xf0 } else { number as u8 % 8 }], vector.bytes, b"\xd0\x00"]);
             add("client", &[&[old, 0xfc], BEFORE, &[15, len], vector.bytes, after]);
         }
     }

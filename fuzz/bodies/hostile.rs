@@ -1,0 +1,201 @@
+//! Input: two bytes of settings, and what the Server sends behind its CONNACK: any bytes.
+//!
+//! When they end the connection, the client connects again and gets what is left. Publishes with each QoS and requests
+//! of each kind are in flight all the time.
+
+use std::collections::HashSet;
+
+use bytes::Buf;
+use mqtt_client::{
+    AckMode, AckToken, Client, Event, Message, Options, PubSub, PublishToken, QoS, RequestToken, SessionLoss,
+    State, Time, TopicFilter, TopicName,
+};
+use mqtt_codec::ProtocolVersion;
+
+use super::{input::Input, peer};
+
+const WINDOW: usize = 3;
+const MAX_QUEUE: usize = 4;
+/// The answers that may wait for the transport, and the last one.
+const MAX_OUTPUT: usize = 64 * 1024 + 64;
+/// The bytes of a flood: enough of some packets for more answers than that.
+const FLOOD: usize = 128 * 1024;
+
+pub(crate) fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let (first, second) = (input.byte(), input.byte());
+    let mut world = World::new(first);
+    // How much comes at once; whether the transport takes anything; whether it comes so often that it is a flood.
+    let is_flood = second >= 0xf0;
+    let piece = if is_flood { usize::MAX } else { [1, 7, 100, usize::MAX][usize::from(second & 3)] };
+    let takes = second & 4 != 0;
+    let times = if is_flood { FLOOD / input.0.len().max(1) } else { 1 };
+    for _ in 0..times {
+        let mut rest = input.0;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            world.feed(now);
+            if takes {
+                world.take();
+            }
+            world.acknowledge_one();
+            world.check();
+            rest = later;
+        }
+    }
+    world.end();
+}
+
+struct World {
+    client: Client<PubSub>,
+    version: ProtocolVersion,
+    inbox: Vec<u8>,
+    /// Taken from the client, and not yet a whole packet.
+    wire: Vec<u8>,
+    publishes: HashSet<PublishToken>,
+    requests: HashSet<RequestToken>,
+    acks: Vec<AckToken>,
+    fed: usize,
+    /// How long the stored Session was with nothing received.
+    session_len: usize,
+}
+
+impl World {
+    fn new(settings: u8) -> Self {
+        let bit = |bit: u8| settings >> bit & 1 == 1;
+        let version = if bit(0) { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 };
+        let options = Options::new("c")
+            .version(version)
+            .clean_session(bit(1))
+            .ack_mode(if bit(2) { AckMode::Manual } else { AckMode::Automatic })
+            .session_loss(if bit(3) { SessionLoss::RepublishAll } else { SessionLoss::Fail })
+            .max_in_flight(WINDOW as u32)
+            .max_queue_len(MAX_QUEUE)
+            .max_requests(3)
+            .max_packet_size(if bit(4) { 64 } else { 1 << 20 });
+        let mut world = Self {
+            client: Client::new(options).expect("these options are right"),
+            version,
+            inbox: Vec::new(),
+            wire: Vec::new(),
+            publishes: HashSet::new(),
+            requests: HashSet::new(),
+            acks: Vec::new(),
+            fed: 0,
+            session_len: 0,
+        };
+        world.connect();
+        world
+    }
+
+    /// Connects, and asks for as much as the client takes.
+    fn connect(&mut self) {
+        self.client.connect(Time::ZERO).expect("it is disconnected");
+        self.inbox.clear();
+        self.wire.clear();
+        self.acks.clear();
+        let connack = peer::connack(false, self.version);
+        let mut input = &connack[..];
+        self.events(&mut input);
+        assert_eq!((self.client.state(), input), (State::Connected, &b""[..]));
+        self.ask();
+        self.take();
+        self.session_len = self.client.session().to_bytes().len();
+    }
+
+    fn ask(&mut self) {
+        let topic = TopicName::from_static("t").expect("a name");
+        let filter = || TopicFilter::from_static("t/+").expect("a filter");
+        for qos in [QoS::ExactlyOnce, QoS::AtLeastOnce].into_iter().cycle() {
+            match self.client.publish(Message::new(topic.clone(), "payload").qos(qos)) {
+                Ok(token) => assert!(self.publishes.insert(token.expect("a token"))),
+                Err(_) => break,
+            }
+        }
+        self.requests
+            .extend(self.client.subscribe([(filter(), QoS::ExactlyOnce), (filter(), QoS::AtMostOnce)]));
+        self.requests.extend(self.client.unsubscribe([filter()]));
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.fed += bytes.len();
+        self.inbox.extend_from_slice(bytes);
+        let inbox = std::mem::take(&mut self.inbox);
+        let mut input = &inbox[..];
+        if self.events(&mut input) {
+            self.inbox = input.to_vec();
+            if !self.client.wants_input() {
+                // Only what a transport takes, or the application acknowledges, makes it want more.
+                self.inbox.clear();
+                self.take();
+            }
+        } else {
+            self.connect();
+        }
+    }
+
+    /// Whether the connection is still there.
+    fn events(&mut self, input: &mut &[u8]) -> bool {
+        loop {
+            match self.client.handle_input(input, Time::ZERO) {
+                Ok(Some(Event::Published { token, .. })) => {
+                    assert!(self.publishes.remove(&token), "{token:?} is resolved twice, or never was");
+                }
+                Ok(Some(
+                    Event::Subscribed { token, .. }
+                    | Event::Unsubscribed { token }
+                    | Event::RequestFailed { token, .. },
+                )) => assert!(self.requests.remove(&token), "{token:?} is resolved twice, or never was"),
+                Ok(Some(Event::Message(message))) => self.acks.extend(message.ack),
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    assert_eq!(self.client.state(), State::Disconnected);
+                    assert!(!self.client.has_output() && self.client.poll_timeout().is_none());
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self) {
+        let mut output = self.client.poll_output(Time::ZERO);
+        while output.has_remaining() {
+            let count = output.chunk().len();
+            self.wire.extend_from_slice(output.chunk());
+            output.advance(count);
+        }
+        let used = peer::each_packet(&self.wire, self.version, |_| {});
+        assert_eq!(used, self.wire.len(), "all of it was taken");
+        self.wire.clear();
+    }
+
+    fn acknowledge_one(&mut self) {
+        if let Some(token) = self.acks.pop() {
+            assert!(self.client.acknowledge(token).is_ok());
+        }
+    }
+
+    /// Whatever comes, this is all that the client keeps of it.
+    fn check(&mut self) {
+        let client = &self.client;
+        assert!(client.in_flight_len() <= WINDOW);
+        assert!(client.queue_len() <= MAX_QUEUE + WINDOW);
+        assert!(client.output_len() <= MAX_OUTPUT, "{} bytes of output", client.output_len());
+        assert!(self.publishes.len() <= MAX_QUEUE + WINDOW && self.requests.len() <= 3);
+        // Two bytes for the identifier of each QoS 2 message, and those have at least seven. What is granted takes
+        // the place of what was asked for.
+        let received = (self.fed / 7 + 1).min(65_535) * 2;
+        let len = client.session().to_bytes().len();
+        assert!(len <= self.session_len + received + 64, "a Session of {len} bytes");
+    }
+
+    fn end(mut self) {
+        self.client.discard_session();
+        self.events(&mut &[][..]);
+        assert!(self.publishes.is_empty(), "never resolved: {:?}", self.publishes);
+        assert!(self.requests.is_empty(), "never resolved: {:?}", self.requests);
+        assert!(self.client.session().is_empty());
+    }
+}

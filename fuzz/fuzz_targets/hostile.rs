@@ -1,0 +1,11 @@
+//! Whatever a Server sends behind its CONNACK, it ends in an error or goes on, resolves each token once, and fills no memory.
+#![no_main]
+
+#[path = "../bodies/hostile.rs"]
+mod body;
+#[path = "../bodies/input.rs"]
+mod input;
+#[path = "../bodies/peer.rs"]
+mod peer;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

@@ -1,0 +1,11 @@
+//! Any bytes are a stored Session that can be used to its end, or an error.
+#![no_main]
+
+#[path = "../bodies/store.rs"]
+mod body;
+#[path = "../bodies/input.rs"]
+mod input;
+#[path = "../bodies/peer.rs"]
+mod peer;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));
