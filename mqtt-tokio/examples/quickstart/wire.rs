@@ -4,12 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
 use mqtt_codec::{Delivery, Direction, OwnedPacket, OwnedPublish, PacketId, PacketType, ProtocolVersion};
 use mqtt_tokio::{CodecError, PacketCodec};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tokio_util::codec::Framed;
 
 /// The packet that is lost next, together with the connection: its type, and who should have got it.
@@ -34,7 +35,7 @@ impl Wire {
     /// A wire to the broker at `broker` (host and port). Clients connect to [`addr`](Self::addr) instead.
     pub(crate) async fn new(broker: String, version: ProtocolVersion) -> io::Result<Self> {
         // Tells at once if nobody listens there.
-        drop(TcpStream::connect(&broker).await?);
+        drop(dial(&broker).await?);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -116,15 +117,37 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            // Too many open files, or a client that is gone already: later it may work.
+            Err(error) => {
+                shared.say(&format!("wire: cannot accept: {error}"));
+                sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             // A broker that is away, and an end of either side, are both the end of the client's connection.
-            if let Ok(broker) = TcpStream::connect(&shared.broker).await {
-                let _ = relay(&shared, client, broker).await;
+            match dial(&shared.broker).await {
+                Ok(broker) => {
+                    let _ = relay(&shared, client, broker).await;
+                }
+                Err(error) => shared.say(&format!("wire: no broker: {error}")),
             }
         });
     }
+}
+
+/// Connects to the broker. To a port of this machine where nobody listens, TCP may connect a socket to itself; that
+/// would also keep the port from the broker that is about to use it again.
+async fn dial(broker: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(broker).await?;
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody but ourselves is there"));
+    }
+    Ok(stream)
 }
 
 /// Carries packets both ways until one side closes or the wire is cut.
