@@ -30,7 +30,13 @@ impl Mosquitto {
         Self::with("allow_anonymous true\n", Folder::new()).await
     }
 
-    /// The same, and what a Session holds outlives [`stop`](Self::stop).
+    /// The same, and nothing is limited that is in flight. With a limit, mosquitto 2.0.11 queues what is beyond it, and
+    /// its log shows that it can then send a new message ahead of older ones in the queue when a client comes back.
+    pub(crate) async fn without_window() -> Self {
+        Self::with("allow_anonymous true\nmax_inflight_messages 0\n", Folder::new()).await
+    }
+
+    /// Like [`start`](Self::start), and what a Session holds outlives [`stop`](Self::stop).
     pub(crate) async fn persistent() -> Self {
         let folder = Folder::new();
         let location = format!("persistence_location {}/\n", folder.0.display());

@@ -1,12 +1,15 @@
 //! The client against a real broker: mosquitto 2, with MQTT 3.1 and 3.1.1, on loopback ports.
 //!
 //! `cargo test -p mqtt-tokio --features mosquitto-tests --test mosquitto`. Without the binaries `mosquitto`,
-//! `mosquitto_passwd`, `mosquitto_pub` and `mosquitto_sub` the tests fail. What is random comes from a seed that is
-//! printed; `MQTT_TEST_SEED` sets it.
+//! `mosquitto_passwd`, `mosquitto_pub` and `mosquitto_sub` the tests fail. How long `chaos` lasts, and its seed, are set as
+//! for the test with that name.
 
 mod broker;
-mod cuts;
+mod chaos;
 mod interop;
+#[path = "../chaos/plan.rs"]
+mod plan;
+#[path = "../chaos/proxy.rs"]
 mod proxy;
 mod refusals;
 mod restart;
@@ -14,4 +17,8 @@ mod retained;
 mod round_trips;
 mod sessions;
 mod support;
+#[path = "../chaos/traffic.rs"]
+mod traffic;
 mod wills;
+#[path = "../chaos/witness.rs"]
+mod witness;

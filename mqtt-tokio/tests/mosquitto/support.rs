@@ -60,11 +60,3 @@ pub(crate) async fn silent(stream: &mut Subscription) {
         panic!("{message:?} comes too much");
     }
 }
-
-/// The seed of everything random in a test, printed so that it can be had again.
-pub(crate) fn seed() -> u64 {
-    let seed = std::env::var("MQTT_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("MQTT_TEST_SEED={seed}");
-    seed
-}

@@ -1,0 +1,28 @@
+//! Clients whose connections are cut, reset, stalled, trickled and left half open, with the broker for tests.
+//!
+//! Five thousand messages with each QoS each way; `MQTT_CHAOS_MESSAGES` sets another number. The seed of everything
+//! random is printed, and `MQTT_TEST_SEED` sets it. The tests with mosquitto do the same with that.
+
+mod plan;
+mod proxy;
+mod traffic;
+mod witness;
+
+use mqtt_tokio::ProtocolVersion;
+use mqtt_tokio::testing::TestBroker;
+
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_v3_1() {
+    through_chaos(ProtocolVersion::V3_1).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_v3_1_1() {
+    through_chaos(ProtocolVersion::V3_1_1).await;
+}
+
+async fn through_chaos(version: ProtocolVersion) {
+    let broker = TestBroker::start().await.unwrap();
+    broker.with(|it| it.set_options(|options| options.max_in_flight(100).max_log_len(0)));
+    assert_eq!(traffic::both_ways(broker.addr().port(), version).await, 0);
+}

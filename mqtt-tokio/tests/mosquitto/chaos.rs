@@ -1,0 +1,22 @@
+//! Connections that are cut, reset, stalled, trickled and left half open.
+
+use mqtt_tokio::ProtocolVersion;
+
+use crate::broker::Mosquitto;
+use crate::traffic;
+
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_v3_1() {
+    through_chaos(ProtocolVersion::V3_1).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_v3_1_1() {
+    through_chaos(ProtocolVersion::V3_1_1).await;
+}
+
+async fn through_chaos(version: ProtocolVersion) {
+    let broker = Mosquitto::without_window().await;
+    let repeated = traffic::both_ways(broker.port(), version).await;
+    println!("{version:?}: mosquitto has sent {repeated} messages again that it had released");
+}
