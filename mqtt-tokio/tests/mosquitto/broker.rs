@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
@@ -21,7 +21,7 @@ pub(crate) struct Mosquitto {
     // Dropped, and so killed, before its folder is removed.
     child: Child,
     folder: Folder,
-    port: u16,
+    port: Port,
 }
 
 impl Mosquitto {
@@ -54,25 +54,20 @@ impl Mosquitto {
     }
 
     async fn with(config: &str, folder: Folder) -> Self {
-        // Someone else may take the port between the look and the use.
-        for _ in 0..5 {
-            let port = free_port().await;
-            // The user matters only to root, who otherwise becomes one that may not write to the folder.
-            let rest = format!("listener {port} 127.0.0.1\nuser root\nmax_queued_messages 0\n");
-            std::fs::write(folder.config(), format!("{rest}{config}")).unwrap();
-            if let Some(child) = spawn(&folder, port).await {
-                return Self { folder, port, child };
-            }
-        }
-        panic!("mosquitto does not start");
+        let port = Port::take();
+        // The user matters only to root, who otherwise becomes one that may not write to the folder.
+        let rest = format!("listener {} 127.0.0.1\nuser root\nmax_queued_messages 0\n", port.number);
+        std::fs::write(folder.config(), format!("{rest}{config}")).unwrap();
+        let child = spawn(&folder, port.number).await;
+        Self { folder, port, child }
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number
     }
 
     pub(crate) fn uri(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        format!("mqtt://127.0.0.1:{}", self.port.number)
     }
 
     /// Asks it to end, with SIGTERM, and waits until it has.
@@ -85,12 +80,12 @@ impl Mosquitto {
 
     /// Starts it again, on the same port.
     pub(crate) async fn start_again(&mut self) {
-        self.child = spawn(&self.folder, self.port).await.expect("mosquitto starts again");
+        self.child = spawn(&self.folder, self.port.number).await;
     }
 }
 
-/// Starts a mosquitto and waits until it can be connected to; `None` if it ends instead.
-async fn spawn(folder: &Folder, port: u16) -> Option<Child> {
+/// Starts a mosquitto and waits until it can be connected to.
+async fn spawn(folder: &Folder, port: u16) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.0.join("log")).unwrap();
     let mut command = program("mosquitto");
     command.arg("-c").arg(folder.config()).stdin(Stdio::null());
@@ -98,18 +93,29 @@ async fn spawn(folder: &Folder, port: u16) -> Option<Child> {
     let mut child = command.kill_on_drop(true).spawn().unwrap_or_else(|error| panic!("mosquitto: {error}"));
     for _ in 0..LOOKS {
         if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return Some(child);
+            return child;
         }
-        if child.try_wait().unwrap().is_some() {
-            return None;
-        }
+        assert!(child.try_wait().unwrap().is_none(), "mosquitto does not start");
         sleep(PAUSE).await;
     }
     panic!("mosquitto listens on port {port}");
 }
 
-async fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port()
+/// A free port that stays ours while no mosquitto has it: the system gives a port that a socket is bound to to nobody who
+/// asks for any port, and as long as that socket does not listen, mosquitto may, on Linux.
+struct Port {
+    number: u16,
+    _held: Option<TcpSocket>,
+}
+
+impl Port {
+    fn take() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let number = socket.local_addr().unwrap().port();
+        Self { number, _held: cfg!(target_os = "linux").then_some(socket) }
+    }
 }
 
 /// A program of mosquitto's, on the search path or where else it may be.
