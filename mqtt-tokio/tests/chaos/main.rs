@@ -3,6 +3,7 @@
 //! Five thousand messages with each QoS each way; `MQTT_CHAOS_MESSAGES` sets another number. The seed of everything
 //! random is printed, and `MQTT_TEST_SEED` sets it. The tests with mosquitto do the same with that.
 
+mod pause;
 mod plan;
 mod proxy;
 mod traffic;
@@ -19,6 +20,12 @@ async fn nothing_is_lost_or_doubled_v3_1() {
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_v3_1_1() {
     through_chaos(ProtocolVersion::V3_1_1).await;
+}
+
+#[tokio::test]
+async fn a_pause_ends_no_connection() {
+    let broker = TestBroker::start().await.unwrap();
+    pause::ends_no_connection(broker.addr().port(), ProtocolVersion::V3_1_1).await;
 }
 
 async fn through_chaos(version: ProtocolVersion) {

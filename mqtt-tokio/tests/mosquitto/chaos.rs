@@ -3,7 +3,7 @@
 use mqtt_tokio::ProtocolVersion;
 
 use crate::broker::Mosquitto;
-use crate::traffic;
+use crate::{pause, traffic};
 
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_v3_1() {
@@ -13,6 +13,12 @@ async fn nothing_is_lost_or_doubled_v3_1() {
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_v3_1_1() {
     through_chaos(ProtocolVersion::V3_1_1).await;
+}
+
+#[tokio::test]
+async fn a_pause_ends_no_connection() {
+    let broker = Mosquitto::without_window().await;
+    pause::ends_no_connection(broker.port(), ProtocolVersion::V3_1_1).await;
 }
 
 async fn through_chaos(version: ProtocolVersion) {

@@ -7,6 +7,8 @@
 mod broker;
 mod chaos;
 mod interop;
+#[path = "../chaos/pause.rs"]
+mod pause;
 #[path = "../chaos/plan.rs"]
 mod plan;
 #[path = "../chaos/proxy.rs"]
