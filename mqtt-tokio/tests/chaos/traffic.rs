@@ -22,6 +22,22 @@ const ON_THE_WAY: usize = 2_000;
 
 const BOTH: [QoS; 2] = [QoS::AtLeastOnce, QoS::ExactlyOnce];
 
+/// Makes a test with each version of a function.
+macro_rules! in_each_version {
+    ($through_chaos:ident) => {
+        #[tokio::test]
+        async fn nothing_is_lost_or_doubled_v3_1() {
+            $through_chaos(mqtt_tokio::ProtocolVersion::V3_1).await;
+        }
+
+        #[tokio::test]
+        async fn nothing_is_lost_or_doubled_v3_1_1() {
+            $through_chaos(mqtt_tokio::ProtocolVersion::V3_1_1).await;
+        }
+    };
+}
+pub(crate) use in_each_version;
+
 /// One of the two clients, with a wire of its own.
 struct Side {
     name: &'static str,

@@ -5,15 +5,7 @@ use mqtt_tokio::ProtocolVersion;
 use crate::broker::Mosquitto;
 use crate::{pause, traffic};
 
-#[tokio::test]
-async fn nothing_is_lost_or_doubled_v3_1() {
-    through_chaos(ProtocolVersion::V3_1).await;
-}
-
-#[tokio::test]
-async fn nothing_is_lost_or_doubled_v3_1_1() {
-    through_chaos(ProtocolVersion::V3_1_1).await;
-}
+traffic::in_each_version!(through_chaos);
 
 #[tokio::test]
 async fn a_pause_ends_no_connection() {
