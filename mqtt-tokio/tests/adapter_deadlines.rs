@@ -19,9 +19,14 @@ fn old() -> Options {
     options().version(ProtocolVersion::V3_1).keep_alive(Duration::ZERO)
 }
 
+/// The next packet, which comes some time.
+async fn recv(peer: &mut Peer) -> OwnedPacket {
+    timeout(secs(100_000), peer.recv()).await.expect("a packet").unwrap()
+}
+
 /// The next packet, which is a PUBLISH, and its DUP flag.
 async fn publish(peer: &mut Peer) -> (OwnedPublish, bool) {
-    match peer.recv().await.unwrap() {
+    match recv(peer).await {
         OwnedPacket::Publish(publish) => {
             let dup = publish.delivery.dup();
             (publish, dup)
@@ -56,7 +61,7 @@ async fn mqtt_3_1_sends_again_after_a_time() {
     // Now it is the PUBREL that is sent again, and later each time.
     last = Instant::now();
     for (pause, again) in [(0, false), (4, true), (8, true)] {
-        assert_eq!(peer.recv().await.unwrap(), OwnedPacket::Pubrel { id, dup: again });
+        assert_eq!(recv(&mut peer).await, OwnedPacket::Pubrel { id, dup: again });
         assert_eq!((Instant::now() - last).as_secs(), pause);
         last = Instant::now();
     }
@@ -73,7 +78,7 @@ async fn requests_are_sent_again_too() {
     let (unsubscribed, ()) = tokio::join!(client.unsubscribe("a"), async {
         let start = Instant::now();
         for again in [false, true] {
-            let packet = peer.recv().await.unwrap();
+            let packet = recv(&mut peer).await;
             assert!(matches!(packet, OwnedPacket::Unsubscribe { dup, .. } if dup == again), "{packet:?}");
             assert_eq!(start.elapsed().as_secs(), if again { 4 } else { 0 });
             if again {
@@ -171,7 +176,7 @@ async fn a_server_that_never_acknowledges_is_left() {
         assert!(dup && again.delivery.id() == first.delivery.id());
         peer.answer(&OwnedPacket::Publish(again)).await.unwrap();
         if qos == QoS::ExactlyOnce {
-            let pubrel = peer.recv().await.unwrap();
+            let pubrel = recv(&mut peer).await;
             peer.answer(&pubrel).await.unwrap();
         }
         receipt.await.unwrap();
@@ -180,7 +185,7 @@ async fn a_server_that_never_acknowledges_is_left() {
         client.publish("a", "x").await.unwrap();
         publish(&mut peer).await;
         let packet_type = |packet: OwnedPacket| packet.as_packet().unwrap().packet_type();
-        assert_eq!(packet_type(peer.recv().await.unwrap()), PacketType::Pingreq);
+        assert_eq!(packet_type(recv(&mut peer).await), PacketType::Pingreq);
         assert!(client.is_connected());
     }
 }
