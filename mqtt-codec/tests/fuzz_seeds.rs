@@ -115,7 +115,10 @@ fn seeds() -> Seeds {
         if to_server == 0 {
             let after = [AFTER, STORED, HELD][number % 3];
             let len = vector.bytes.len() as u8;
-            add("hostile", &[&[old, if number == 9 { 0xf0 } else { number as u8 % 8 }], vector.bytes, b"\xd0\x00"]);
+            add(
+                "hostile",
+                &[&[old, if number == 9 { 0xf0 } else { number as u8 % 8 }], vector.bytes, b"\xd0\x00"],
+            );
             add("client", &[&[old, 0xfc], BEFORE, &[15, len], vector.bytes, after]);
         }
     }

@@ -176,7 +176,7 @@ impl<P: Profile> Client<P> {
     ///
     /// Each publish either has its outcome or is in the Session: then whoever waits for it gets
     /// [`PublishError::Kept`], and the client that continues the Session delivers it. A time to live
-    /// ([`Publish::expires_after`]) is not part of the Session.
+    /// ([`Publish::expires_after`]) goes on, by the system's clock.
     ///
     /// Cancel-safe: the disconnecting goes on when the future is dropped, and the Session is there for another call.
     ///

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mqtt_client::{
     AckMode, AckToken, Cause, Message, Outcome, PubSub, PublishToken, QoS, Session, State, SubackCode, Time,
@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     /// Clients and subscriptions; when the last one goes, the client disconnects.
     handles: AtomicUsize,
     start: Instant,
+    /// The start as a time since 1970: what expires in a Session does so by a clock that other clients have too.
+    epoch: Duration,
 }
 
 pub(crate) struct Inner {
@@ -99,6 +101,7 @@ pub(crate) struct Inner {
 
 impl Shared {
     pub(crate) fn new(core: Core, ack_mode: AckMode) -> Self {
+        let start = Instant::now();
         Self {
             inner: Mutex::new(Inner {
                 core,
@@ -118,7 +121,8 @@ impl Shared {
                 status: Some(broadcast::channel(status::KEPT).0),
             }),
             handles: AtomicUsize::new(0),
-            start: Instant::now(),
+            start,
+            epoch: unix_time(start),
         }
     }
 
@@ -129,12 +133,13 @@ impl Shared {
     }
 
     pub(crate) fn now(&self) -> Time {
-        Time::from_epoch(self.start.elapsed())
+        Time::from_epoch(self.epoch + self.start.elapsed())
     }
 
     pub(crate) fn instant(&self, time: Time) -> Instant {
         // A deadline beyond what an `Instant` can hold is as good as a far one.
-        self.start.checked_add(time.since_epoch()).unwrap_or_else(|| self.start + FAR)
+        let since_start = time.since_epoch().saturating_sub(self.epoch);
+        self.start.checked_add(since_start).unwrap_or_else(|| self.start + FAR)
     }
 
     /// Wakes the driver if it sleeps and there is something for it to write, or to do earlier than it knows.
@@ -181,6 +186,13 @@ impl Shared {
     pub(crate) fn handles(&self) -> usize {
         self.handles.load(Ordering::Acquire)
     }
+}
+
+/// The time since 1970 at `instant`, which tokio's clock may have moved or not.
+fn unix_time(instant: Instant) -> Duration {
+    let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (instant, now) = (instant.into_std(), std::time::Instant::now());
+    (system + instant.saturating_duration_since(now)).saturating_sub(now.saturating_duration_since(instant))
 }
 
 const FAR: Duration = Duration::from_secs(86_400 * 365);

@@ -252,17 +252,26 @@ async fn qos0_is_kept_only_where_it_is_queued() {
     }
 }
 
-/// A time to live was measured by the clock of the client that is gone.
+/// By a clock that both clients have, while neither of them runs too.
 #[tokio::test(start_paused = true)]
-async fn a_time_to_live_ends_with_the_client() {
-    let client = away(options());
-    let publish = client.publish("a", "x").qos(QoS::AtLeastOnce).expires_after(secs(5));
-    drop(publish.receipt().await.unwrap());
-    let session = client.disconnect_keeping_session(Drain::Now).await.unwrap();
-    let connector = Connector::new(std::future::pending::<std::io::Result<tokio::io::DuplexStream>>);
-    let options = options().connack_timeout(secs(360_000));
-    let next = Builder::with_connector(connector, options).session(session).start::<PubSub>().unwrap();
-    tokio::time::sleep(secs(100)).await;
-    let session = next.disconnect_keeping_session(Drain::Now).await.unwrap();
-    assert_eq!(session.pending_publishes().count(), 1);
+async fn a_time_to_live_goes_on() {
+    for is_stored in [false, true] {
+        let client = away(options());
+        tokio::time::sleep(secs(10_000)).await;
+        for lifetime in [100, 300] {
+            let publish = client.publish("a", "x").qos(QoS::AtLeastOnce).expires_after(secs(lifetime));
+            drop(publish.receipt().await.unwrap());
+        }
+        let mut session = client.disconnect_keeping_session(Drain::Now).await.unwrap();
+        tokio::time::sleep(secs(50)).await;
+        for (wait, left) in [(1, 2), (100, 1), (200, 0)] {
+            let from = if is_stored { stored(&session) } else { session };
+            let connector = Connector::new(std::future::pending::<std::io::Result<tokio::io::DuplexStream>>);
+            let options = options().connack_timeout(secs(360_000));
+            let next = Builder::with_connector(connector, options).session(from).start::<PubSub>().unwrap();
+            tokio::time::sleep(secs(wait)).await;
+            session = next.disconnect_keeping_session(Drain::Now).await.unwrap();
+            assert_eq!(session.pending_publishes().count(), left);
+        }
+    }
 }
