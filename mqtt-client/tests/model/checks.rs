@@ -233,7 +233,7 @@ impl Checks {
                 }
             }
             "PUBLISH" => {
-                assert!(!self.cancelled.contains(&number(words.last().unwrap())), "{packet}: taken back")
+                assert!(!self.cancelled.contains(&number(words.last().unwrap())), "{packet}: taken back");
             }
             "PUBREL" if id < ROGUE && complete && !self.replies.contains(&sight.start) => {
                 if self.to_resume.contains(&id) {
