@@ -194,6 +194,10 @@ fn taking_back_in_each_stage() {
     assert!(pair.client.session().is_empty());
     pair.open(true);
     pair.expect([]);
+    // The identifier is free: an answer to it is one that nothing waits for.
+    pair.peer("PUBREC 1");
+    pair.expect(["PUBREL 1"]);
+    assert_eq!(pair.client.stats().unknown_acknowledgements, 1);
     // One byte: no more.
     let token = pair.publish("b", Q2).unwrap();
     pair.take(1);
