@@ -210,6 +210,15 @@ impl<P: Profile> Client<P> {
         self.core.journal().is_saved(mark)
     }
 
+    /// Notes a change that changes nothing, and returns the point behind it: what goes into the output from now on waits
+    /// until it is saved. So the application can have something of its own saved in the same transaction as the changes
+    /// up to that point, before an acknowledgement says that it is safe. Does nothing without a
+    /// [journal](Options::journal).
+    pub fn barrier(&mut self) -> Mark {
+        self.core.barrier();
+        self.mark()
+    }
+
     /// Whether [`poll_changes`](Self::poll_changes) has something.
     pub fn has_changes(&self) -> bool {
         self.core.journal().has_changes()

@@ -630,3 +630,29 @@ fn the_output_of_a_connection_depends_on_its_own_changes() {
     client.changes_saved(client.mark());
     assert!(!client.is_saved(client.mark()));
 }
+
+/// An acknowledgement behind a barrier waits for it, though nothing in the Session changes.
+#[test]
+fn output_waits_for_a_barrier() {
+    let mut store = Store::new();
+    let mut client = Client::<PubSub>::new(options()).unwrap();
+    resume(&mut client, b"", &mut store);
+    let mut input = &b"\x32\x06\x00\x01t\x00\x09!"[..];
+    let event = client.handle_input(&mut input, Time::ZERO).unwrap();
+    let Some(Event::Message(message)) = event else { panic!("{event:?}") };
+    let ack = message.ack.unwrap();
+    let mark = client.barrier();
+    client.acknowledge(ack).unwrap();
+    assert!(!client.has_output() && !client.is_saved(mark));
+    let changes = client.poll_changes().unwrap();
+    assert_eq!((changes.changes.len(), changes.mark), (1, mark));
+    let before = store.clone();
+    changes.changes.iter().for_each(|change| write(&mut store, change));
+    assert_eq!(store, before);
+    client.changes_saved(mark);
+    assert_eq!(client.poll_output(Time::ZERO).chunk(), [0x40, 2, 0, 9]);
+    // Without a journal there is nothing to wait for.
+    let mut client = Client::<PubSub>::new(options().journal(false)).unwrap();
+    let mark = client.barrier();
+    assert!(client.is_saved(mark) && !client.has_changes());
+}

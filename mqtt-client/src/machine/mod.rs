@@ -321,6 +321,10 @@ impl Core {
         self.journal.save(mark);
     }
 
+    pub(crate) fn barrier(&mut self) {
+        self.journal.barrier();
+    }
+
     /// The application has the QoS 2 message with `id`: a second copy is not for it.
     #[inline]
     pub(super) fn remember_received(&mut self, id: PacketId) {

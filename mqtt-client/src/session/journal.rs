@@ -38,6 +38,9 @@ impl Key {
     /// The length of every key in bytes.
     pub const LEN: usize = 9;
 
+    /// No record has it: to remove it changes nothing.
+    const BARRIER: Self = Self([0; Self::LEN]);
+
     pub(super) const fn new(kind: RecordKind, number: u64) -> Self {
         let [a, b, c, d, e, f, g, h] = number.to_be_bytes();
         Self([kind as u8, a, b, c, d, e, f, g, h])
@@ -281,6 +284,13 @@ impl Journal {
         }
         if session.unsettled {
             self.connecting(true);
+        }
+    }
+
+    /// A change that changes nothing, for the output to wait for.
+    pub(crate) fn barrier(&mut self) {
+        if self.enabled {
+            self.note(Change::Remove(Key::BARRIER));
         }
     }
 
