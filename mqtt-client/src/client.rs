@@ -313,6 +313,9 @@ impl<P: CanPublish> Client<P> {
     /// reported as [`NotSent`](crate::Outcome::NotSent) with [`Expired`](crate::Cause::Expired). A later call replaces
     /// the time. Once it is in flight it does not expire.
     ///
+    /// The time is part of the Session: whoever stores Sessions and continues them after a restart counts time from an
+    /// epoch that is the same then, such as 1970.
+    ///
     /// # Errors
     /// [`CancelError::Sent`]: it waits no longer, which is nothing to worry about. [`CancelError::Resolved`].
     pub fn expire(&mut self, token: PublishToken, at: Time) -> Result<(), CancelError> {

@@ -6,8 +6,9 @@ use core::time::Duration;
 /// A moment, counted from an epoch that the embedder chooses (its start, for example).
 ///
 /// The core never reads a clock: every call that needs the time takes it as a `Time`. Only differences matter, so any
-/// epoch will do as long as it stays the same for the life of a [`Client`](crate::Client) and the clock does not run
-/// backwards. A clock that does run backwards makes deadlines late; it cannot make the core panic.
+/// epoch will do as long as it stays the same for the life of a [`Client`](crate::Client), and of a Session in which
+/// messages [expire](crate::Client::expire), and the clock does not run backwards. A clock that does run backwards makes
+/// deadlines late; it cannot make the core panic.
 ///
 /// ```
 /// use core::time::Duration;
