@@ -87,7 +87,10 @@ impl Side {
             .backoff(backoff.stable_after(Duration::ZERO));
         let client = Builder::new(&proxy.uri(), options).unwrap().start::<PubSub>().unwrap();
         let filters = BOTH.map(|qos| (topic(from, qos), qos));
-        let inbox = client.subscribe_all(filters).await.unwrap();
+        // What a server repeats at the end has room, though nobody reads it: a full stream would hold up what this client
+        // still publishes.
+        let subscribe = client.subscribe_all(filters).buffer(1_000_000).buffer_size(1 << 30);
+        let inbox = subscribe.await.unwrap();
         Self { name, client, inbox, proxy }
     }
 
