@@ -8,6 +8,8 @@
 //! - `timers.rs`: what is due at a time.
 
 mod commands;
+#[cfg(test)]
+mod exhaustive;
 mod flow;
 mod input;
 pub(crate) mod skip;

@@ -161,6 +161,12 @@ impl AckQueue {
         AckToken { connection: self.connection, sequence }
     }
 
+    /// All that wait, and whether they are acknowledged, for the search of all states.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PacketId, QoS, bool)> {
+        self.pending.iter().map(|pending| (pending.id, pending.qos, pending.acknowledged))
+    }
+
     /// What the token stands for, unless it is stale or acknowledged.
     pub(crate) fn get(&self, token: AckToken) -> Option<(PacketId, QoS)> {
         let at = usize::try_from(token.sequence.checked_sub(self.first)?).ok()?;

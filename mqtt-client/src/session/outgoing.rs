@@ -52,6 +52,12 @@ impl Entry {
         self.sent_at != UNSENT
     }
 
+    /// Where in the stream of the present connection it starts, for the search of all states.
+    #[cfg(test)]
+    pub(crate) const fn sent_at(&self) -> u64 {
+        self.sent_at
+    }
+
     /// Whether the Server may have it; exact between connections.
     pub(crate) fn may_have_arrived(&self) -> bool {
         self.dup || self.attempted || self.stage == Stage::AwaitingPubcomp

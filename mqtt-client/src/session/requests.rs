@@ -46,6 +46,12 @@ impl Request {
         self.sent_at != UNSENT
     }
 
+    /// Where in the stream of the present connection it starts, for the search of all states.
+    #[cfg(test)]
+    pub(crate) const fn sent_at(&self) -> u64 {
+        self.sent_at
+    }
+
     /// The packet, or `None` if it cannot be built (it was checked when it was asked for).
     pub(crate) fn packet(&self, id: PacketId, dup: bool) -> Option<Packet<'_>> {
         Some(match &self.kind {
