@@ -136,6 +136,7 @@ impl Core {
             flow.note_acknowledged(id);
         }
         self.session.ids.remove(id);
+        self.session.requests.overtake(place);
         let finished = self.session.requests.resolve(place, &mut self.journal);
         // The identifier may be the one that a publish or a request waits for.
         self.pump();

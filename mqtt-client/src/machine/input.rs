@@ -389,19 +389,22 @@ impl Core {
         }
         let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
         self.note_progress(now);
-        let (filters, again) = match request.kind {
+        let (filters, again) = match &request.kind {
             Kind::Subscribe(filters) => (filters, false),
             Kind::Resubscribe(filters) => (filters, true),
             Kind::Unsubscribe(_) => return Ok(None),
         };
-        for ((filter, qos), code) in filters.into_iter().zip(codes.iter()) {
+        for ((filter, qos), code) in filters.iter().zip(codes.iter()) {
             match code {
-                SubackCode::Granted(_) => self.session.subscriptions.insert(filter, qos, &mut self.journal),
+                _ if !request.is_current(filter) => {}
+                SubackCode::Granted(_) => {
+                    self.session.subscriptions.insert(filter.clone(), *qos, &mut self.journal);
+                }
                 // A refused change of a subscription leaves the one that there is.
                 SubackCode::Failure if !again => {}
                 SubackCode::Failure => {
-                    if self.session.subscriptions.remove(&filter, &mut self.journal) {
-                        self.events.push_back(Event::SubscriptionLost { filter });
+                    if self.session.subscriptions.remove(filter, &mut self.journal) {
+                        self.events.push_back(Event::SubscriptionLost { filter: filter.clone() });
                     }
                 }
             }
@@ -418,8 +421,8 @@ impl Core {
         }
         let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
         self.note_progress(now);
-        if let Kind::Unsubscribe(filters) = request.kind {
-            for filter in &filters {
+        if let Kind::Unsubscribe(filters) = &request.kind {
+            for filter in filters.iter().filter(|filter| request.is_current(filter)) {
                 self.session.subscriptions.remove(filter, &mut self.journal);
             }
         }

@@ -1,5 +1,6 @@
 //! The Session: what outlives a Network Connection [MQTT-4.1.0-1].
 
+mod entry;
 pub(crate) mod expiries;
 pub(crate) mod incoming;
 pub(crate) mod journal;

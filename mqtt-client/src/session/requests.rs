@@ -34,9 +34,31 @@ pub(crate) struct Request {
     /// Whether a transport took a byte of it on an earlier connection (MQTT 3.1 sets DUP then).
     pub(crate) dup: bool,
     sent_at: u64,
+    /// Filters of it on which a later request was answered already on the present connection: what its own answer says
+    /// of them is out of date.
+    outdated: Vec<TopicFilter>,
 }
 
 impl Request {
+    /// The filters that it is about.
+    fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        let (subscribed, unsubscribed) = match &self.kind {
+            Kind::Subscribe(filters) | Kind::Resubscribe(filters) => (filters.as_slice(), [].as_slice()),
+            Kind::Unsubscribe(filters) => ([].as_slice(), filters.as_slice()),
+        };
+        subscribed.iter().map(|(filter, _)| filter).chain(unsubscribed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn outdated(&self) -> &[TopicFilter] {
+        &self.outdated
+    }
+
+    /// Whether its answer still says how things stand with `filter`.
+    pub(crate) fn is_current(&self, filter: &TopicFilter) -> bool {
+        !self.outdated.contains(filter)
+    }
+
     const fn token(&self, place: u32) -> RequestToken {
         // Enough of the number to tell it from those that had this place before.
         RequestToken { index: place, generation: self.number as u32 }
@@ -117,7 +139,8 @@ impl Requests {
 
     fn insert(&mut self, number: u64, kind: Kind, id: Option<PacketId>, dup: bool) -> (u32, RequestToken) {
         self.last_number = self.last_number.max(number);
-        let request = Request { links: Links::NONE, number, kind, id, dup, sent_at: UNSENT };
+        let request =
+            Request { links: Links::NONE, number, kind, id, dup, sent_at: UNSENT, outdated: Vec::new() };
         let token = request.token(self.slab.next_place());
         (self.slab.insert(request), token)
     }
@@ -154,6 +177,26 @@ impl Requests {
         if let Some(request) = self.slab.get_mut(place) {
             request.id = Some(id);
             request.sent_at = offset;
+        }
+    }
+
+    /// The request at `place` is answered. Servers may answer in any order, so that those before it can still be waiting
+    /// for their answers: these mean nothing for the filters of this one.
+    pub(crate) fn overtake(&mut self, place: u32) {
+        if place == self.first() {
+            return;
+        }
+        let Some(answered) = self.slab.get(place) else { return };
+        let filters: Vec<_> = answered.filters().cloned().collect();
+        let mut earlier = self.first();
+        while let Some(request) = self.slab.get_mut(earlier).filter(|_| earlier != place) {
+            let outdated: Vec<_> = request
+                .filters()
+                .filter(|filter| filters.contains(filter) && request.is_current(filter))
+                .cloned()
+                .collect();
+            request.outdated.extend(outdated);
+            earlier = request.links.next();
         }
     }
 
@@ -195,6 +238,8 @@ impl Requests {
         while let Some(request) = self.slab.get_mut(place) {
             request.dup |= request.sent_at < taken;
             request.sent_at = UNSENT;
+            // It will be the last word on them.
+            request.outdated.clear();
             place = request.links.next();
         }
     }

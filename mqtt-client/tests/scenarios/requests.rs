@@ -146,3 +146,37 @@ fn subscriptions_survive_a_lost_connack() {
     pair.open(true);
     pair.expect([]);
 }
+
+/// Servers may answer requests in any order; what counts for a filter is the last request, not the last answer.
+#[test]
+fn answers_in_another_order() {
+    let mut pair: Pair = Pair::new(kept());
+    pair.open(false);
+    pair.subscribe("f", Q1);
+    pair.subscribe("g", Q0);
+    pair.unsubscribe("f");
+    pair.subscribe("g", Q2);
+    pair.unsubscribe("h");
+    pair.subscribe("h", Q1);
+    pair.sent();
+    for packet in ["SUBACK 6 1", "UNSUBACK 5", "SUBACK 4 2", "UNSUBACK 3", "SUBACK 2 0", "SUBACK 1 1"] {
+        pair.peer(packet);
+    }
+    pair.events();
+    pair.cut();
+    pair.open(false);
+    pair.expect(["SUBSCRIBE 7 g:2 h:1"]);
+    pair.peer("SUBACK 7 2 1");
+    // A request that is sent again on another connection is the last one that the Server gets.
+    pair.subscribe("i", Q1);
+    pair.unsubscribe("i");
+    pair.sent();
+    pair.peer("UNSUBACK 9");
+    pair.cut();
+    pair.open(true);
+    pair.expect(["SUBSCRIBE 8 i:1"]);
+    pair.peer("SUBACK 8 1");
+    pair.cut();
+    pair.open(false);
+    pair.expect(["SUBSCRIBE 10 g:2 h:1 i:1"]);
+}

@@ -221,7 +221,7 @@ fn every_field_is_known() {
         exactly_once expiries expiring factor fallback_packet fetched filters first flow free id ids \
         in_flight in_flight_qos2 initial interval jitter journal keep_alive kind last last_number \
         last_received last_sent len link links max_packet_size message next not_before noted number of \
-        open_until order outbox outgoing owner packet paused payload_len pending ping_end pingreqs \
+        open_until order outbox outdated outgoing owner packet paused payload_len pending ping_end pingreqs \
         previous pubrecs qos queue queue_paused queued_size received released requests requests_due \
         resent retain retransmitted rule saved seed seen sending sent sent_at sent_until session skipped \
         skipping slab slots stage stalled_since stats stored subscriptions taken timeout timers topic \

@@ -48,7 +48,7 @@ pub(super) fn hash(core: &Core, now: Time, state: &mut impl Hasher) {
         (entry.stage, entry.id, entry.dup, entry.attempted, message, ahead(entry.sent_at())).hash(state);
     }
     for (_, request) in session.requests.iter() {
-        (&request.kind, request.id, request.dup, ahead(request.sent_at())).hash(state);
+        (&request.kind, request.id, request.dup, request.outdated(), ahead(request.sent_at())).hash(state);
     }
     session.requests.len().hash(state);
     session.subscriptions.hash(state);

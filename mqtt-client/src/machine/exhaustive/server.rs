@@ -188,13 +188,9 @@ impl Server {
         }
     }
 
-    /// Whether an answer may be the next one. Of two that are the same one is enough, and the requests of the
-    /// application, which concern the same filter, are answered in their order.
+    /// Whether an answer may be the next one. Of two that are the same one is enough.
     pub(super) fn may_answer(&self, at: usize) -> bool {
-        let answer = self.answers[at];
-        let waits = matches!(answer, Answer::Unsuback(_))
-            && self.answers.iter().any(|other| matches!(other, Answer::Suback(_)));
-        !waits && !self.answers[..at].contains(&answer)
+        !self.answers[..at].contains(&self.answers[at])
     }
 
     /// Whether a CONNECT now can find the Session.
