@@ -15,7 +15,7 @@ use mqtt_codec::{
     SubackCodes, TopicNameRef,
 };
 
-use super::{input::Input, peer};
+use super::{input::Input, peer, wire};
 
 const MAX_QUEUE: usize = 8;
 const TOPICS: [&str; 3] = ["a", "a/b", "$x/ä"];
@@ -50,7 +50,9 @@ struct World {
     requests: HashSet<RequestToken>,
     /// A stored Session has requests whose tokens nobody knows.
     has_unknown_requests: bool,
-    acks: Vec<AckToken>,
+    /// With the number of the connection on which the message came.
+    acks: Vec<(AckToken, u32)>,
+    connection: u32,
 }
 
 impl World {
@@ -90,6 +92,7 @@ impl World {
             requests: HashSet::new(),
             has_unknown_requests: false,
             acks: Vec::new(),
+            connection: 0,
         }
     }
 
@@ -142,6 +145,7 @@ impl World {
         assert_eq!(self.client.connect(self.now).is_ok(), was == State::Disconnected);
         if was == State::Disconnected {
             assert_eq!(self.client.state(), State::Connecting);
+            self.connection += 1;
             (self.sent, self.said_goodbye) = (0, false);
             self.wire.clear();
             self.inbox.clear();
@@ -181,8 +185,9 @@ impl World {
 
     fn acknowledge(&mut self, input: &mut Input<'_>) {
         let index = usize::from(input.byte());
-        if let Some(token) = self.acks.get(index % self.acks.len().max(1)).copied() {
-            let _ = self.client.acknowledge(token);
+        if let Some((token, connection)) = self.acks.get(index % self.acks.len().max(1)).copied() {
+            let result = self.client.acknowledge(token);
+            assert!(result.is_err() || connection == self.connection, "it is stale");
             assert!(self.client.acknowledge(token).is_err(), "it is acknowledged, or was stale before");
         }
     }
@@ -190,8 +195,9 @@ impl World {
     /// The application has a message, and acknowledges it later or never.
     fn hold(&mut self, input: &mut Input<'_>) {
         let index = usize::from(input.byte());
-        if let Some(token) = self.acks.get(index % self.acks.len().max(1)).copied() {
+        if let Some((token, connection)) = self.acks.get(index % self.acks.len().max(1)).copied() {
             let held = self.client.hold(token);
+            assert!(held.is_err() || connection == self.connection, "it is stale");
             assert_eq!(self.client.hold(token), held, "it changes nothing that it is told twice");
         }
     }
@@ -220,9 +226,9 @@ impl World {
             output.advance(count);
             left -= count;
         }
-        let wire = std::mem::take(&mut self.wire);
+        let taken = std::mem::take(&mut self.wire);
         let version = self.version;
-        let used = peer::each_packet(&wire, version, |packet| {
+        let used = wire::each_packet(&taken, version, |packet| {
             assert!(!self.said_goodbye, "{packet:?} behind DISCONNECT");
             assert_eq!(
                 self.sent == 0,
@@ -233,7 +239,7 @@ impl World {
             self.said_goodbye = packet == Packet::Disconnect;
             self.answers.extend(peer::answer(packet, version));
         });
-        self.wire = wire[used..].to_vec();
+        self.wire = taken[used..].to_vec();
     }
 
     fn answer(&mut self) {
@@ -298,7 +304,9 @@ impl World {
                         | Event::RequestFailed { token, .. } => {
                             assert!(self.requests.remove(&token) || self.has_unknown_requests);
                         }
-                        Event::Message(message) => self.acks.extend(message.ack),
+                        Event::Message(message) => {
+                            self.acks.extend(message.ack.map(|token| (token, self.connection)));
+                        }
                         _ => {}
                     }
                 }

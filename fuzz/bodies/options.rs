@@ -7,10 +7,10 @@ use bytes::Buf;
 use mqtt_client::{
     Backoff, Client, Event, Options, OptionsError, ProtocolVersion, PubSub, QoS, Time, TopicName, Will,
 };
-use mqtt_codec::{Decoded, Decoder, Direction, Packet};
+use mqtt_codec::{BinaryData, Decoded, Decoder, Direction, Packet};
 use mqtt_tokio::{Uri, UriError};
 
-use super::{input::Input, peer};
+use super::input::Input;
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -76,9 +76,8 @@ fn read_uri(text: &str) -> Option<Address> {
     };
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => 1883,
-        None => return None,
         Some(digits) if digits.chars().all(|digit| digit.is_ascii_digit()) => digits.parse().ok()?,
-        Some(_) => return None,
+        _ => return None,
     };
     let mut parts = user_info.map(|info| info.splitn(2, ':'));
     let mut part = || parts.as_mut().and_then(Iterator::next).map(unescape);
@@ -159,7 +158,12 @@ fn check_options(input: &mut Input<'_>) {
     assert_eq!(Client::<PubSub>::new(options.clone()).err(), checked.err());
     let now = Time::from_epoch(Duration::from_secs(limits[6]));
     match checked {
-        Ok(()) => connects(options, &identity, now),
+        Ok(()) => {
+            assert!([connack, pingresp].iter().all(|timeout| !timeout.is_zero()));
+            assert!(limits[..2].iter().all(|max| (1..=65_535).contains(&(*max as u32))));
+            assert!((2..=268_435_460).contains(&limits[4]));
+            connects(options, &identity, now);
+        }
         Err(error) => assert!(is_broken(error, &identity, &limits, [connack, pingresp]), "{error}"),
     }
 }
@@ -189,7 +193,7 @@ fn is_broken(error: OptionsError, identity: &Identity, limits: &[u64; 7], timeou
 
 /// The CONNECT says what the options say, and the connection that follows stands any time.
 fn connects(options: Options, identity: &Identity, now: Time) {
-    let mut client = Client::<PubSub>::new(options.clone()).expect("checked before");
+    let mut client = Client::<PubSub>::new(options).expect("checked before");
     client.connect(now).expect("it is disconnected");
     let mut output = client.poll_output(now);
     let wire = output.copy_to_bytes(output.remaining());
@@ -198,7 +202,7 @@ fn connects(options: Options, identity: &Identity, now: Time) {
     assert_eq!(len, wire.len());
     assert_eq!((connect.version, connect.clean_session), (identity.version, identity.clean_session));
     assert_eq!(connect.client_id.as_str(), identity.client_id);
-    assert_eq!(u64::from(connect.keep_alive), identity.keep_alive.as_secs());
+    assert_eq!(Duration::from_secs(connect.keep_alive.into()), identity.keep_alive);
     let will = connect.will.map(|will| {
         Will::new(will.topic.to_owned(), will.payload.as_bytes().to_vec()).qos(will.qos).retain(will.retain)
     });
@@ -207,10 +211,9 @@ fn connects(options: Options, identity: &Identity, now: Time) {
     assert_eq!(username, identity.username);
     let password = connect.credentials.and_then(|credentials| credentials.password);
     let expected = identity.username.as_ref().and(identity.password.as_deref());
-    assert_eq!(password.map(|password| password.as_bytes()), expected);
+    assert_eq!(password.map(BinaryData::as_bytes), expected);
 
-    let connack = peer::connack(false, identity.version);
-    let event = client.handle_input(&mut &connack[..], now);
+    let event = client.handle_input(&mut &b"\x20\x02\x00\x00"[..], now);
     match event {
         Ok(Some(Event::Connected { session_present: false })) => {}
         Ok(other) => panic!("{other:?}"),

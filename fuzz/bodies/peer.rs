@@ -2,8 +2,7 @@
 
 use bytes::BytesMut;
 use mqtt_codec::{
-    Connack, ConnectReturnCode, Decoded, Decoder, Delivery, Direction, Packet, ProtocolVersion, Suback,
-    SubackCode, SubackCodes,
+    Connack, ConnectReturnCode, Delivery, Packet, ProtocolVersion, Suback, SubackCode, SubackCodes,
 };
 
 pub(crate) fn encode(packet: &Packet<'_>, version: ProtocolVersion) -> BytesMut {
@@ -12,16 +11,13 @@ pub(crate) fn encode(packet: &Packet<'_>, version: ProtocolVersion) -> BytesMut 
     bytes
 }
 
-pub(crate) fn connack(session_present: bool, version: ProtocolVersion) -> BytesMut {
-    encode(&Packet::Connack(Connack { session_present, code: ConnectReturnCode::Accepted }), version)
-}
-
 /// What it answers to a packet of the client, if anything. It says that it has the Session whenever that is possible.
 pub(crate) fn answer(packet: Packet<'_>, version: ProtocolVersion) -> Option<BytesMut> {
     let codes: Vec<_>;
     let answer = match packet {
         Packet::Connect(connect) => {
-            return Some(connack(!connect.clean_session && version == ProtocolVersion::V3_1_1, version));
+            let session_present = !connect.clean_session && version == ProtocolVersion::V3_1_1;
+            Packet::Connack(Connack { session_present, code: ConnectReturnCode::Accepted })
         }
         Packet::Publish(publish) => match publish.delivery {
             Delivery::AtMostOnce => return None,
@@ -39,17 +35,4 @@ pub(crate) fn answer(packet: Packet<'_>, version: ProtocolVersion) -> Option<Byt
         _ => return None,
     };
     Some(encode(&answer, version))
-}
-
-/// All whole packets that the client sent, one after the other; how many bytes they are. They must be legal.
-pub(crate) fn each_packet(wire: &[u8], version: ProtocolVersion, mut each: impl FnMut(Packet<'_>)) -> usize {
-    let decoder = Decoder::new(version, Direction::ToServer);
-    let mut used = 0;
-    while let Decoded::Packet(packet, len) =
-        decoder.decode(&wire[used..]).expect("the client sends legal packets")
-    {
-        used += len;
-        each(packet);
-    }
-    used
 }

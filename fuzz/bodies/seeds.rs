@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-fn read(target: &str) -> Vec<Vec<u8>> {
+/// The seeds of a target.
+pub(crate) fn read(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let seeds: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
@@ -17,7 +18,7 @@ pub(crate) fn run(target: &str, body: fn(&[u8])) {
         for at in 0..seed.len() {
             body(&seed[..at]);
             let mut changed = seed.clone();
-            for bits in [0x01, 0x80, 0xff] {
+            for bits in [0x01, 0x02, 0x20, 0x80, 0xff] {
                 changed[at] = seed[at] ^ bits;
                 body(&changed);
             }

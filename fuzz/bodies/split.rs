@@ -25,6 +25,9 @@ enum End {
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input(data);
+    if input.is_empty() {
+        return;
+    }
     let settings = input.byte();
     let version = if settings & 1 == 0 { ProtocolVersion::V3_1_1 } else { ProtocolVersion::V3_1 };
     let direction = if settings & 2 == 0 { Direction::ToClient } else { Direction::ToServer };

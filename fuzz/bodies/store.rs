@@ -6,7 +6,7 @@ use bytes::Buf;
 use mqtt_client::{Client, Event, Options, PubSub, Session, SessionLoss, State, Time};
 use mqtt_codec::ProtocolVersion;
 
-use super::{input::Input, peer};
+use super::{input::Input, peer, wire};
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -48,12 +48,12 @@ fn goes_on(session: Session, settings: u8) {
     client.connect(Time::ZERO).expect("it is disconnected");
     while client.has_output() {
         let mut output = client.poll_output(Time::ZERO);
-        let wire = output.copy_to_bytes(output.remaining());
+        let taken = output.copy_to_bytes(output.remaining());
         let mut answers = Vec::new();
-        let used = peer::each_packet(&wire, version, |packet| {
+        let used = wire::each_packet(&taken, version, |packet| {
             answers.extend(peer::answer(packet, version));
         });
-        assert_eq!(used, wire.len(), "nothing but whole packets");
+        assert_eq!(used, taken.len(), "nothing but whole packets");
         let answers = answers.concat();
         let mut input = &answers[..];
         while let Some(event) = client.handle_input(&mut input, Time::ZERO).expect("a good Server") {

@@ -5,7 +5,7 @@
 mod body;
 #[path = "../bodies/input.rs"]
 mod input;
-#[path = "../bodies/peer.rs"]
-mod peer;
+#[path = "../bodies/wire.rs"]
+mod wire;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

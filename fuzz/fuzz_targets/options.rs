@@ -5,7 +5,5 @@
 mod body;
 #[path = "../bodies/input.rs"]
 mod input;
-#[path = "../bodies/peer.rs"]
-mod peer;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

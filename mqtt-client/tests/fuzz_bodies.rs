@@ -19,6 +19,8 @@ mod seeds;
 mod store;
 #[path = "../../fuzz/bodies/topic.rs"]
 mod topic;
+#[path = "../../fuzz/bodies/wire.rs"]
+mod wire;
 
 use proptest::{collection::vec, prelude::*};
 
@@ -50,6 +52,14 @@ fn hostile_seeds() {
 #[test]
 fn store_seeds() {
     seeds::run("store", store::run);
+}
+
+/// A seed that is refused shows little.
+#[test]
+fn store_seeds_are_sessions() {
+    for seed in seeds::read("store") {
+        assert!(mqtt_client::Session::from_bytes(&seed[1..]).is_ok(), "{seed:?}");
+    }
 }
 
 proptest! {

@@ -21,6 +21,10 @@ const STORED: &[u8] = b"\x0a\x0c\x13\x01\x00\x0a\x0c\x0a\x0c\x10\xff\x0a\x10\xff
 /// The same with messages held, the queue paused, and the Session copied.
 const HELD: &[u8] = b"\x0a\x0c\x0c\x0c\x14\x00\x08\x00\x16\x01\x02\x00\x01\x00\x01q\x17\x16\x00\x0a\x0c\x0c";
 
+/// Steps of the target `client` with manual acknowledgement: messages that come on one connection are held and
+/// acknowledged there and on the next one.
+const STALE: &[u8] = b"\x00\x0a\x0c\x0e\x03\x01\x0e\x04\x02\x0e\x04\x03\x14\x01\x08\x01\x11\x00\x0a\x0c\x0e\x04\x04\x14\x00\x14\x01\x08\x00\x0a";
+
 /// Texts for the target `topic`: filters, and the names that they are to be tried with.
 const TOPICS: &[(&[&str], &[&str])] = &[
     (&["sport/tennis/player1/#"], &["sport/tennis/player1", "sport/tennis/player1/score/wimbledon"]),
@@ -43,7 +47,7 @@ const SESSIONS: &[(&str, &[u8])] = &[
     ("queued-qos2", b"\xff\xff\0\0\0\x01\x48\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("awaiting-puback", b"\0\x09\0\0\0\x01\x2d\0\x08\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("awaiting-pubrec", b"\0\x09\0\0\0\x01\x4a\0\x08\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
-    ("awaiting-pubcomp", b"\0\x09\0\0\0\x02\x03\0\x08\x4f\0\x07\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("awaiting-pubcomp", b"\0\x09\0\0\0\x02\x03\0\x08\x4f\0\x09\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("received", b"\0\x01\0\0\0\0\0\0\0\x02\0\x05\xff\xff\0\0\0\0\0\0\0\0"),
     ("subscribe", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\x01\x0c\0\x03\0\0\0\x01\0\x03a/#\x02\0\0\0\0"),
     ("unsubscribe", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x01\0\x03a/#\0\0\0\0\0"),
@@ -61,6 +65,7 @@ const ADDRESSES: &[&str] = &[
     "mqtt://host/topic",
     "mqtts://host:8883",
     "mqtt://host:65536",
+    "mqtt://host:+80",
 ];
 
 /// Settings for the target `options`: flags, Will Topic, identifier, keep alive; Will, user, password; limits;
@@ -71,11 +76,16 @@ const SETTINGS: &[(&str, &[u8])] = &[
         "all",
         b"\x7e\0\x01w\0\x06client\0\x10\x01\0\x03bye\0\x04user\0\x04pass\x03\x03\x02\x02\x05\x02\x02\x02\x10\x02\0\x02\x02\x10\x01\x10",
     ),
+    ("fraction", b"\x02\0\0\0\x01c\x07\0\x3c\0\x01\x07\0\x64\x07\0\x10\x04\x04\x04\x04\0\x07\0\x0a\x10\x07\0\x0a\x10"),
     ("v3-1-too-long", b"\x01\0\0\0\x18abcdefghijklmnopqrstuvwx\0\x10"),
     ("password-too-long", b"\x36\0\x01w\0\x01c\0\x10\0\xff\x01p\0\x01u\xff\xff"),
 ];
 
 fn add_lists(seeds: &mut Seeds) {
+    // To a Server that expects 3.1.1: a CONNECT of 3.1, and a SUBSCRIBE with DUP, which only that has.
+    let old = b"\x02\x00\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x00\x00\x01a\x8a\x06\x00\x01\x00\x01a\x00";
+    seeds.insert("split/connect-v3-1".into(), old.to_vec());
+    seeds.insert("client/stale".into(), [b"\x04\xfc", STALE].concat());
     for (number, (filters, names)) in TOPICS.iter().enumerate() {
         let kinds = filters.iter().map(|text| (1_u8, text)).chain(names.iter().map(|text| (3, text)));
         let texts = kinds.flat_map(|(kind, text)| [&[kind, text.len() as u8], text.as_bytes()].concat());
@@ -84,7 +94,8 @@ fn add_lists(seeds: &mut Seeds) {
         seeds.insert(format!("topic/{number:02}").into(), content);
     }
     for (number, (name, session)) in SESSIONS.iter().enumerate() {
-        let settings = (number as u8).wrapping_mul(0x25);
+        // All but a clean Session, with which the rest means little.
+        let settings = (number as u8).wrapping_mul(0x25) & !2;
         seeds.insert(format!("store/{name}").into(), [&[settings], &b"MQS\x01"[..], session].concat());
     }
     for (number, address) in ADDRESSES.iter().enumerate() {
@@ -107,7 +118,7 @@ fn seeds() -> Seeds {
         let old = u8::from(vector.versions[0] == ProtocolVersion::V3_1);
         let to_server = u8::from(vector.directions[0] == Direction::ToServer);
         add("decode", &[&[old | to_server << 1], vector.bytes]);
-        // Whole, in pieces of three and five bytes, and behind another one.
+        // Twice, byte by byte or in pieces of three and five bytes.
         let pieces = if number % 2 == 0 { &[2, 2, 4][..] } else { &[0] };
         add("split", &[&[old | to_server << 1], pieces, vector.bytes, vector.bytes]);
         // The fields of the packet are made of its bytes: not the same packet, but one with much in it.
@@ -117,7 +128,7 @@ fn seeds() -> Seeds {
             let len = vector.bytes.len() as u8;
             add(
                 "hostile",
-                &[&[old, if number == 9 { 0xf0 } else { number as u8 % 8 }], vector.bytes, b"\xd0\x00"],
+                &[&[old, if number == 32 { 0xf0 } else { number as u8 % 8 }], vector.bytes, b"\xd0\x00"],
             );
             add("client", &[&[old, 0xfc], BEFORE, &[15, len], vector.bytes, after]);
         }

@@ -5,8 +5,6 @@
 mod input;
 #[path = "../../fuzz/bodies/options.rs"]
 mod options;
-#[path = "../../fuzz/bodies/peer.rs"]
-mod peer;
 #[path = "../../fuzz/bodies/seeds.rs"]
 mod seeds;
 #[path = "../../fuzz/bodies/split.rs"]
