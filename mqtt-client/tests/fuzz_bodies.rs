@@ -90,6 +90,6 @@ proptest! {
 
     #[test]
     fn store_random_bytes(settings: u8, data in vec(prop_oneof![4 => 0..4_u8, 1 => any::<u8>()], 0..200)) {
-        store::run(&[&[settings], &b"MQS\x01\x00\x01\x00\x00\x00"[..], &data].concat());
+        store::run(&[&[settings], &b"MQS\x02\x00\x00\x01\x00\x00\x00"[..], &data].concat());
     }
 }

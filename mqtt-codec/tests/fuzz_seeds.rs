@@ -39,11 +39,12 @@ const TOPICS: &[(&[&str], &[&str])] = &[
     (&["A", "a", "ä/ö", "ä/+"], &["a", "ä/ö", "a\0b"]),
 ];
 
-/// Behind the four bytes of a stored Session's beginning; for the target `store`.
+/// Behind the five bytes of a stored Session's beginning; for the target `store`.
 const SESSIONS: &[(&str, &[u8])] = &[
     ("empty", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("queued-qos0", b"\0\x01\0\0\0\x01\x08\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("queued-qos1", b"\0\x01\0\0\0\x01\xb8\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
+    ("queued-expiring", b"\0\x01\0\0\0\x01\x2c\0\0\0\0\0\0\x01\0\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("queued-qos2", b"\xff\xff\0\0\0\x01\x48\0\x01t\0\0\0\x01p\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("awaiting-puback", b"\0\x09\0\0\0\x01\x2d\0\x08\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("awaiting-pubrec", b"\0\x09\0\0\0\x01\x4a\0\x08\0\x01t\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
@@ -96,7 +97,7 @@ fn add_lists(seeds: &mut Seeds) {
     for (number, (name, session)) in SESSIONS.iter().enumerate() {
         // All but a clean Session, with which the rest means little.
         let settings = (number as u8).wrapping_mul(0x25) & !2;
-        seeds.insert(format!("store/{name}").into(), [&[settings], &b"MQS\x01"[..], session].concat());
+        seeds.insert(format!("store/{name}").into(), [&[settings], &b"MQS\x02\0"[..], session].concat());
     }
     for (number, address) in ADDRESSES.iter().enumerate() {
         seeds.insert(format!("options/address-{number}").into(), [b"\0", address.as_bytes()].concat());
