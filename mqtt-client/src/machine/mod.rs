@@ -351,7 +351,8 @@ impl Core {
     pub(crate) fn wants_input(&self) -> bool {
         match &self.link {
             Link::Disconnected => false,
-            Link::Connecting(_) => true,
+            // A CONNACK changes the Session too: what was in flight, what is to be subscribed again.
+            Link::Connecting(_) => !self.journal.is_full(),
             Link::Connected(connected) => {
                 !self.outbox.is_flooded() && !connected.acks.is_full() && !self.journal.is_full()
             }
