@@ -14,7 +14,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::client::Drain;
 use crate::error::ConnectionError;
-use crate::message::{Ack, Place, ReceivedMessage};
+use crate::message::{Ack, Extent, Place, ReceivedMessage};
 use crate::notices::Notices;
 use crate::registry::Dispatched;
 use crate::shared::{Inner, Phase, Shared};
@@ -58,6 +58,7 @@ pub(crate) enum End {
 pub(crate) struct Connection {
     transport: BoxTransport,
     read: BytesMut,
+    read_extent: Extent,
     read_size: usize,
     segments: Vec<Bytes>,
     written: usize,
@@ -94,6 +95,7 @@ impl Connection {
         Self {
             transport,
             read: BytesMut::new(),
+            read_extent: Extent::default(),
             read_size: MIN_READ,
             segments: Vec::new(),
             written: 0,
@@ -267,7 +269,7 @@ impl Connection {
                     break;
                 }
                 Some(Event::Message(message)) => {
-                    if let Some(place) = Place::of(&message, &self.read) {
+                    if let Some(place) = Place::of(&message, &self.read, &self.read_extent) {
                         let token = message.ack;
                         let end = self.read.len() - used;
                         let message = place.cut(&mut self.read);
@@ -388,6 +390,7 @@ impl Connection {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let have = self.read.len();
         self.read.reserve(self.read_size.max(have));
+        self.read_extent.note(&self.read);
         let space = self.read.capacity() - have;
         let polled = poll_read_buf(
             Pin::new(&mut self.transport) as Pin<&mut (dyn AsyncRead + Unpin)>,

@@ -12,6 +12,10 @@ use crate::shared::Shared;
 /// From this size on a payload is kept where it was received instead of being copied into a buffer of its own size.
 pub(crate) const BY_REFERENCE: usize = 16 * 1024;
 
+/// A message that is kept where it was received keeps all of the buffer there: it must have at least this part of it, or
+/// small messages, each behind a large one that nobody wants, would hold many times their size.
+pub(crate) const SHARE: usize = 4;
+
 /// A message that arrived: one shared buffer in which topic and payload lie. Cloning shares the buffer; it is the
 /// original that acknowledges, a clone cannot.
 ///
@@ -162,9 +166,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of `message` in `buffer`, from which it borrows. `None` if it is small, and cheaper to copy.
-    pub(crate) fn of(message: &IncomingMessage<'_>, buffer: &[u8]) -> Option<Self> {
-        if message.payload.len() < BY_REFERENCE {
+    /// The place of `message` in `buffer`, from which it borrows. `None` if it is small, in itself or beside the buffer,
+    /// and better copied.
+    pub(crate) fn of(message: &IncomingMessage<'_>, buffer: &[u8], extent: &Extent) -> Option<Self> {
+        if message.payload.len() < BY_REFERENCE || message.payload.len() < extent.len / SHARE {
             return None;
         }
         let base = buffer.as_ptr() as usize;
@@ -186,6 +191,23 @@ impl Place {
         let bytes = bytes.split_off(self.start.min(bytes.len()));
         debug_assert!(self.payload_at <= bytes.len());
         ReceivedMessage { bytes, ..self.template }
+    }
+}
+
+/// The memory in which a buffer lies: a [`BytesMut`] that was cut knows only what is left of it.
+#[derive(Debug, Default)]
+pub(crate) struct Extent {
+    start: usize,
+    len: usize,
+}
+
+impl Extent {
+    /// Notes that `buffer` may lie in other memory than before.
+    pub(crate) fn note(&mut self, buffer: &BytesMut) {
+        let (start, len) = (buffer.as_ptr() as usize, buffer.capacity());
+        if start < self.start || start + len > self.start + self.len {
+            *self = Self { start, len };
+        }
     }
 }
 

@@ -49,7 +49,8 @@ impl<'c> Subscribe<'c> {
     }
 
     /// How many bytes of topics and payloads may wait in the buffer; default 16 MiB. The buffer is full when the limit
-    /// is reached, so the last message can go beyond it.
+    /// is reached, so the last message can go beyond it. A payload of 16 KiB or more can take four times its size in
+    /// memory: it stays where it was received.
     pub fn buffer_size(mut self, bytes: usize) -> Self {
         self.buffer_size = bytes;
         self
