@@ -238,7 +238,8 @@ impl Connection {
                 inner.core.resume_input(now);
             }
         }
-        self.stuck_since.filter(|_| paused)
+        // Patience that is at an end is nothing to wait for.
+        self.stuck_since.filter(|since| paused && now - *since < STALL)
     }
 
     /// Whether a stream has no room, and reading on all the same is not called for. Before the CONNACK it is: nothing
@@ -247,7 +248,9 @@ impl Connection {
         let patient = || self.stuck_since.is_none_or(|since| now - since < STALL);
         inner.registry.is_blocked()
             && inner.core.state() == State::Connected
-            && (!inner.has_waiters() || (inner.registry.is_stuck() && patient()))
+            && (!inner.has_waiters()
+                || inner.registry.is_glutted()
+                || (inner.registry.is_stuck() && patient()))
     }
 
     /// Hands input to the core and its events to their waiters. True if it stopped only to let others have the lock.

@@ -20,7 +20,8 @@ pub enum Overflow {
     /// publishes and reads could wait for itself for ever: the buffer takes as much once more, and messages with QoS 1
     /// and 2 are not acknowledged until they are taken. If even that is full and nothing is taken for a second while
     /// the future still waits, it goes on: then the Server's own window bounds QoS 1 and 2, and further messages with
-    /// QoS 0 are dropped and counted.
+    /// QoS 0 are dropped and counted. Reading stops for good, until something is taken, at four times the
+    /// [size](crate::Subscribe::buffer_size) of the buffer, though not below 16 MiB.
     #[default]
     Wait,
     /// The oldest message in the buffer is dropped and counted.
@@ -38,7 +39,13 @@ pub(crate) enum Pressure {
     Full,
     /// Twice as full: reading stops, unless somebody has waited for long.
     Stuck,
+    /// So full that reading stops in any case: no Server is to fill the memory.
+    Glutted,
 }
+
+/// Below this size no buffer is glutted: it takes what Servers have on their way to one client, or a future that waits
+/// for them could wait for ever.
+const NO_GLUT: usize = 16 * 1024 * 1024;
 
 /// The buffer of one stream.
 pub(crate) struct Queue {
@@ -132,6 +139,18 @@ impl QueueState {
         self.messages.len() / 2 >= self.max_len || self.size / 2 >= self.max_size
     }
 
+    fn fullness(&self) -> Pressure {
+        if self.size / 4 >= self.max_size && self.size >= NO_GLUT {
+            Pressure::Glutted
+        } else if self.is_stuck() {
+            Pressure::Stuck
+        } else if self.is_full() {
+            Pressure::Full
+        } else {
+            Pressure::None
+        }
+    }
+
     /// Offers a message. The acknowledgements of what is dropped go to `due`; returns whom to wake, and the pressure
     /// before and after.
     fn offer(&mut self, mut message: ReceivedMessage, due: &mut Vec<Ack>) -> (Option<Waker>, [Pressure; 2]) {
@@ -150,8 +169,8 @@ impl QueueState {
             _ => self.push(message),
         }
         let before = self.pressure;
-        if self.overflow == Overflow::Wait && self.is_full() {
-            self.pressure = if self.is_stuck() { Pressure::Stuck } else { Pressure::Full };
+        if self.overflow == Overflow::Wait {
+            self.pressure = before.max(self.fullness());
         }
         (self.waker.take(), [before, self.pressure])
     }
@@ -166,16 +185,21 @@ impl QueueState {
     }
 }
 
-/// How many streams with [`Overflow::Wait`] are full or stuck, and how many of these are stuck.
+/// How many streams with [`Overflow::Wait`] are full at least, how many of these stuck at least, and so on.
 #[derive(Default)]
 struct Pressures {
     full: usize,
     stuck: usize,
+    glutted: usize,
 }
 
 impl Pressures {
     fn count(&mut self, before: Pressure, after: Pressure) {
-        for (count, level) in [(&mut self.full, Pressure::Full), (&mut self.stuck, Pressure::Stuck)] {
+        for (count, level) in [
+            (&mut self.full, Pressure::Full),
+            (&mut self.stuck, Pressure::Stuck),
+            (&mut self.glutted, Pressure::Glutted),
+        ] {
             *count = (*count + usize::from(after >= level)).saturating_sub(usize::from(before >= level));
         }
     }
@@ -294,10 +318,15 @@ impl Registry {
         self.pressures.stuck > 0
     }
 
+    /// Whether one is so full that reading on is out of the question.
+    pub(crate) fn is_glutted(&self) -> bool {
+        self.pressures.glutted > 0
+    }
+
     /// How many messages were taken of the streams that are stuck.
     pub(crate) fn taken_of_stuck(&self) -> u64 {
         let streams = self.filters.iter().flat_map(|(_, entry)| &entry.streams);
-        let stuck = streams.filter(|stream| stream.lock().pressure == Pressure::Stuck);
+        let stuck = streams.filter(|stream| stream.lock().pressure >= Pressure::Stuck);
         stuck.map(|stream| stream.taken.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 
