@@ -20,6 +20,7 @@ use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 use crate::publish::{self, Publish, Receipt};
 use crate::shared::{Core, Handle, Phase, Shared};
 use crate::status::{Status, StatusStream};
+use crate::store::{BoxStore, SessionStore};
 use crate::subscription::{self, Subscribe};
 use crate::transport::Connector;
 use crate::uri::Uri;
@@ -154,17 +155,22 @@ impl<P: Profile> Client<P> {
     }
 
     /// Disconnects for good, after waiting for what `drain` names. All clones are closed then; whatever is still
-    /// pending is resolved as `NotSent` or `Ambiguous`. New publishes are refused from this call on.
+    /// pending is resolved as `NotSent` or `Ambiguous`, or as [`Kept`](PublishError::Kept) if there is a
+    /// [store](Builder::store), which has everything when this returns and is free for the next client. New publishes
+    /// are refused from this call on.
     ///
     /// Cancel-safe: the disconnecting goes on when the future is dropped.
     ///
     /// # Errors
     /// [`DisconnectError::Undelivered`]: the time was up, or the client gave up on its connection; it is closed all the
     /// same.
+    /// [`DisconnectError::Store`]: not everything could be saved.
     /// [`DisconnectError::Closed`]: it was closed before.
     pub async fn disconnect(&self, drain: Drain) -> Result<(), DisconnectError> {
         self.close(drain, false).await?;
-        match drain.left(self.handle.shared().lock().undelivered) {
+        let inner = self.handle.shared().lock();
+        match drain.left(inner.undelivered) {
+            _ if inner.store_failed => Err(DisconnectError::Store),
             0 => Ok(()),
             unresolved => Err(DisconnectError::Undelivered { unresolved, within: drain.within() }),
         }
@@ -176,7 +182,8 @@ impl<P: Profile> Client<P> {
     ///
     /// Each publish either has its outcome or is in the Session: then whoever waits for it gets
     /// [`PublishError::Kept`], and the client that continues the Session delivers it. A time to live
-    /// ([`Publish::expires_after`]) goes on, by the system's clock.
+    /// ([`Publish::expires_after`]) goes on, by the system's clock. With a [store](Builder::store), the Session is in the
+    /// store as well: to continue both would send its messages twice.
     ///
     /// Cancel-safe: the disconnecting goes on when the future is dropped, and the Session is there for another call.
     ///
@@ -213,7 +220,9 @@ impl<P: Profile> Client<P> {
                 return Err(DisconnectError::Closed);
             }
             inner.keep_session |= keep_session;
-            inner.phase = Phase::Closing(drain, shared.instant(shared.now() + drain.within()));
+            if inner.phase != Phase::Saving {
+                inner.phase = Phase::Closing(drain, shared.instant(shared.now() + drain.within()));
+            }
             Shared::wake_driver(inner);
         }
         Closed { shared, ticket: None }.await;
@@ -321,7 +330,8 @@ impl<P: Profile> fmt::Debug for Client<P> {
 pub struct Builder {
     options: Options,
     connector: Connector,
-    session: Session,
+    session: Option<Session>,
+    store: Option<BoxStore>,
 }
 
 impl Builder {
@@ -340,7 +350,7 @@ impl Builder {
 
     /// A client whose transports `connector` opens.
     pub fn with_connector(connector: Connector, options: Options) -> Self {
-        Self { options, connector, session: Session::new() }
+        Self { options, connector, session: None, store: None }
     }
 
     /// Opens transports in another way than by TCP to the address of the URI.
@@ -357,7 +367,19 @@ impl Builder {
     /// was in flight.
     #[must_use]
     pub fn session(mut self, session: Session) -> Self {
-        self.session = session;
+        self.session = Some(session);
+        self
+    }
+
+    /// Keeps the Session in a store, over the end of the process: see
+    /// [Messages that survive a crash](crate#messages-that-survive-a-crash). The client goes on with the Session that the
+    /// store holds; a [`session`](Self::session) that is given too replaces it, so give one only once.
+    ///
+    /// [`connect`](Self::connect) reads the store on a thread that may block; [`start`](Self::start) and
+    /// [`build`](Self::build) read it in place.
+    #[must_use]
+    pub fn store(mut self, store: impl SessionStore) -> Self {
+        self.store = Some(BoxStore(Box::new(store)));
         self
     }
 
@@ -365,8 +387,14 @@ impl Builder {
     ///
     /// # Errors
     /// [`ConnectError`]: a bad option, or why the first attempt failed; the driver ends then.
-    pub async fn connect<P: Profile>(self) -> Result<Client<P>, ConnectError> {
+    pub async fn connect<P: Profile>(mut self) -> Result<Client<P>, ConnectError> {
         let (sender, receiver) = oneshot::channel();
+        if self.session.is_none() {
+            if let Some(store) = self.store.take() {
+                let (store, session) = store.load_elsewhere().await?;
+                (self.store, self.session) = (Some(store), Some(session));
+            }
+        }
         let (client, driver) = self.make(Some(sender))?;
         drop(tokio::spawn(driver));
         receiver.await.unwrap_or(Ok(())).map_err(ConnectError::Connection)?;
@@ -392,13 +420,20 @@ impl Builder {
         self.make(None)
     }
 
-    fn make<P: Profile>(self, first: Option<First>) -> Result<(Client<P>, Driver), ConnectError> {
+    fn make<P: Profile>(mut self, first: Option<First>) -> Result<(Client<P>, Driver), ConnectError> {
         let backoff = self.options.backoff_settings().clone();
         let ack_mode = self.options.acknowledges();
-        let core = Core::with_session(self.options, self.session)?;
-        let shared = Arc::new(Shared::new(core, ack_mode));
+        let has_store = self.store.is_some();
+        let session = match (self.session, &mut self.store) {
+            (Some(session), _) => session,
+            (None, Some(store)) => store.load()?,
+            (None, None) => Session::new(),
+        };
+        // Without a store nobody would ever say that a change is saved.
+        let core = Core::with_session(self.options.journal(has_store), session)?;
+        let shared = Arc::new(Shared::new(core, ack_mode, has_store));
         let client = Client { handle: Handle::new(Arc::clone(&shared)), profile: PhantomData };
-        Ok((client, Driver::new(shared, self.connector, backoff, first)))
+        Ok((client, Driver::new(shared, self.connector, backoff, self.store, first)))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::message::{Ack, Extent, Place, ReceivedMessage};
 use crate::notices::Notices;
 use crate::registry::Dispatched;
 use crate::shared::{Inner, Phase, Shared};
+use crate::store::Saver;
 use crate::subscription::ask_for_orphans;
 use crate::timer::Timer;
 use crate::transport::BoxTransport;
@@ -87,6 +88,8 @@ struct Step {
     /// Events are left that were not handled for the time being.
     more: bool,
     read: bool,
+    /// There is output, which waits for the store.
+    withheld: bool,
     deadline: Option<Instant>,
 }
 
@@ -117,9 +120,10 @@ impl Connection {
         &mut self,
         shared: &Arc<Shared>,
         timer: &mut Timer,
+        saver: Option<&mut Saver>,
         cx: &mut Context<'_>,
     ) -> Poll<End> {
-        let polled = self.poll_rounds(shared, timer, cx);
+        let polled = self.poll_rounds(shared, timer, saver, cx);
         // However it ends: DUP, and what is reported as not sent, depend on what the transport took.
         if self.written > 0 {
             self.account(&mut shared.lock(), shared.now());
@@ -127,7 +131,13 @@ impl Connection {
         polled
     }
 
-    fn poll_rounds(&mut self, shared: &Arc<Shared>, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_rounds(
+        &mut self,
+        shared: &Arc<Shared>,
+        timer: &mut Timer,
+        mut saver: Option<&mut Saver>,
+        cx: &mut Context<'_>,
+    ) -> Poll<End> {
         for _ in 0..ROUNDS {
             let step = self.step(shared, cx);
             // Even if the connection ends here: those that wait have their outcome.
@@ -138,6 +148,13 @@ impl Connection {
                 Err(error) => return Poll::Ready(End::Lost(error)),
             };
             let mut progress = step.more;
+            if let Some(saver) = &mut saver {
+                match saver.poll(shared, cx) {
+                    // What has waited for it may go out.
+                    Ok(saved) => progress |= saved,
+                    Err(error) => return Poll::Ready(End::Lost(error.into())),
+                }
+            }
             match self.poll_write(cx) {
                 Poll::Ready(Ok(wrote)) => progress |= wrote,
                 Poll::Ready(Err(_)) if self.finish_by.is_some() => return Poll::Ready(End::Disconnected),
@@ -145,7 +162,7 @@ impl Connection {
                 Poll::Pending => progress |= self.written > 0,
             }
             if self.finish_by.is_some() {
-                let written = self.segments.is_empty() && !self.unflushed && !progress;
+                let written = self.segments.is_empty() && !self.unflushed && !progress && !step.withheld;
                 if self.poll_finish(written, cx).is_ready() || timer.poll_until(self.finish_by, cx) {
                     return Poll::Ready(End::Disconnected);
                 }
@@ -210,11 +227,16 @@ impl Connection {
             inner.core.poll_output(now).segments(MAX_WRITE, &mut self.segments);
         }
         inner.driver_sleeps = self.segments.is_empty() && !more;
+        let withheld = self.segments.is_empty() && inner.core.output_len() > 0;
+        if withheld && self.finish_by.is_some() {
+            // The store gets the time that it needs.
+            self.finish_by = Some(shared.instant(now) + FLUSH);
+        }
         inner.wake_publishers(&mut self.notices.wakers);
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
         let stalled = stalled.map(|since| shared.instant(since + STALL));
         let deadline = [deadline, closing, stalled, self.finish_by].into_iter().flatten().min();
-        Ok(Step { more, read: inner.core.wants_input() && !self.paused, deadline })
+        Ok(Step { more, read: inner.core.wants_input() && !self.paused, withheld, deadline })
     }
 
     /// Tells the core when reading stops because a stream is full, so that it does not take a silence of our own for

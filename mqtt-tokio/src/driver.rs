@@ -16,6 +16,7 @@ use crate::error::ConnectionError;
 use crate::notices::Notices;
 use crate::shared::{Phase, Shared};
 use crate::status::Status;
+use crate::store::{BoxStore, Saver, StoreError};
 use crate::timer::Timer;
 use crate::transport::Connector;
 
@@ -35,10 +36,12 @@ impl Driver {
         shared: Arc<Shared>,
         connector: Connector,
         backoff: Backoff,
+        store: Option<BoxStore>,
         first: Option<First>,
     ) -> Self {
         let closer = Closer(shared);
-        let run = Run { closer, connector, backoff, timer: Timer::default(), first, fell_back: false };
+        let saver = store.map(Saver::new);
+        let run = Run { closer, connector, backoff, timer: Timer::default(), saver, first, fell_back: false };
         Self { run: Box::pin(run.run()) }
     }
 }
@@ -65,6 +68,7 @@ struct Run {
     connector: Connector,
     backoff: Backoff,
     timer: Timer,
+    saver: Option<Saver>,
     first: Option<First>,
     /// The version of the protocol was changed since the Server last accepted a connection.
     fell_back: bool,
@@ -76,10 +80,7 @@ impl Run {
         loop {
             let version = self.closer.0.lock().core.version();
             let error = match self.attempt().await {
-                End::Disconnected => {
-                    self.closer.close(Status::Disconnected);
-                    return Ok(());
-                }
+                End::Disconnected => return self.close().await,
                 End::Lost(error) => error,
             };
             let shared = Arc::clone(&self.closer.0);
@@ -96,16 +97,17 @@ impl Run {
             } else {
                 self.pause_after(&error)
             };
-            let Some(retry_in) = delay else { return self.give_up(error) };
+            let Some(retry_in) = delay else { return self.give_up(error).await };
             {
                 let mut inner = shared.lock();
                 inner.tell(Status::Lost { error, retry_in }, &mut notices);
                 notices.collect(&mut inner, &shared);
             }
             notices.give();
-            if self.pause(Instant::now() + retry_in).await {
-                self.closer.close(Status::Disconnected);
-                return Ok(());
+            match self.pause(Instant::now() + retry_in).await {
+                None => {}
+                Some(End::Disconnected) => return self.close().await,
+                Some(End::Lost(error)) => return self.give_up(error).await,
             }
         }
     }
@@ -114,18 +116,54 @@ impl Run {
     fn pause_after(&mut self, error: &ConnectionError) -> Option<Duration> {
         let retry = match error {
             ConnectionError::Protocol(error) => self.backoff.should_retry(error),
+            ConnectionError::Store(_) => false,
             _ => true,
         };
         // Whoever waits for the first attempt wants no other.
         if retry && self.first.is_none() { self.backoff.next_delay(fastrand::u32(..)) } else { None }
     }
 
-    fn give_up(&mut self, error: ConnectionError) -> Result<(), ConnectionError> {
+    /// Ends as the application asked.
+    async fn close(mut self) -> Result<(), ConnectionError> {
+        match self.save_all().await {
+            Ok(()) => {
+                self.closer.close(Status::Disconnected);
+                Ok(())
+            }
+            Err(error) => Err(self.closer.give_up(error.into())),
+        }
+    }
+
+    async fn give_up(mut self, error: ConnectionError) -> Result<(), ConnectionError> {
+        let saved = match &error {
+            ConnectionError::Store(_) => Ok(()),
+            _ => self.save_all().await,
+        };
+        // Whoever waits for the first attempt may open the store again.
+        let error = self.closer.give_up(saved.map_or_else(ConnectionError::Store, |()| error));
         if let Some(first) = self.first.take() {
             let _ = first.send(Err(error.clone()));
         }
-        self.closer.close(Status::GaveUp { error: error.clone() });
         Err(error)
+    }
+
+    /// Saves what has changed before the client is closed, and gives up the store, so that the next client may have it.
+    async fn save_all(&mut self) -> Result<(), StoreError> {
+        let Some(mut saver) = self.saver.take() else { return Ok(()) };
+        let shared = &self.closer.0;
+        let mut notices = Notices::default();
+        {
+            let mut inner = shared.lock();
+            // Nothing is accepted from here on.
+            inner.phase = Phase::Saving;
+            inner.core.handle_close();
+            notices.collect(&mut inner, shared);
+            inner.wake_publishers(&mut notices.wakers);
+        }
+        notices.give();
+        let saved = poll_fn(|cx| saver.poll_flush(shared, cx)).await;
+        saver.end().await;
+        saved
     }
 
     /// One Network Connection from dialling to its end.
@@ -138,14 +176,14 @@ impl Run {
             let _ = inner.core.connect(now);
         }
         let mut dial = self.connector.dial();
-        let timer = &mut self.timer;
+        let (timer, saver) = (&mut self.timer, &mut self.saver);
         let dialled = poll_fn(|cx| {
             if let Poll::Ready(transport) = dial.as_mut().poll(cx) {
                 return Poll::Ready(
                     transport.map_err(|error| End::Lost(ConnectionError::Dial(Arc::new(error)))),
                 );
             }
-            poll_while_away(&shared, timer, None, cx).map(Err)
+            poll_while_away(&shared, timer, saver.as_mut(), None, cx).map(Err)
         })
         .await;
         drop(dial);
@@ -156,7 +194,7 @@ impl Run {
         let (backoff, first, fell_back) = (&mut self.backoff, &mut self.first, &mut self.fell_back);
         let mut announced = false;
         poll_fn(|cx| {
-            let polled = connection.poll(&shared, timer, cx);
+            let polled = connection.poll(&shared, timer, saver.as_mut(), cx);
             if connection.connected && !announced {
                 announced = true;
                 *fell_back = false;
@@ -171,24 +209,25 @@ impl Run {
         .await
     }
 
-    /// Waits before the next attempt. True if the client is to be closed instead.
-    async fn pause(&mut self, until: Instant) -> bool {
+    /// Waits before the next attempt, unless the client ends instead.
+    async fn pause(&mut self, until: Instant) -> Option<End> {
         let shared = Arc::clone(&self.closer.0);
-        let timer = &mut self.timer;
+        let (timer, saver) = (&mut self.timer, &mut self.saver);
         poll_fn(|cx| {
-            if poll_while_away(&shared, timer, Some(until), cx).is_ready() {
-                return Poll::Ready(true);
+            if let Poll::Ready(end) = poll_while_away(&shared, timer, saver.as_mut(), Some(until), cx) {
+                return Poll::Ready(Some(end));
             }
-            if Instant::now() >= until { Poll::Ready(false) } else { Poll::Pending }
+            if Instant::now() >= until { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
     }
 }
 
-/// Without a connection: the CONNACK deadline, messages that expire, and the wish to close.
+/// Without a connection: the CONNACK deadline, messages that expire, what is to be saved, and the wish to close.
 fn poll_while_away(
     shared: &Arc<Shared>,
     timer: &mut Timer,
+    mut saver: Option<&mut Saver>,
     until: Option<Instant>,
     cx: &mut Context<'_>,
 ) -> Poll<End> {
@@ -211,12 +250,18 @@ fn poll_while_away(
                 return Poll::Ready(End::Disconnected);
             }
             Phase::Closing(_, by) => Some(by),
-            Phase::Open | Phase::Closed => None,
+            Phase::Open | Phase::Saving | Phase::Closed => None,
         };
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
         inner.wake_publishers(&mut notices.wakers);
         drop(inner);
         notices.give();
+        match saver.as_mut().map(|saver| saver.poll(shared, cx)) {
+            None | Some(Ok(false)) => {}
+            // Publishers may have waited for that.
+            Some(Ok(true)) => continue,
+            Some(Err(error)) => return Poll::Ready(End::Lost(error.into())),
+        }
         let deadline = [deadline, closing, until].into_iter().flatten().min();
         if !timer.poll_until(deadline, cx) {
             return Poll::Pending;
@@ -231,6 +276,13 @@ fn poll_while_away(
 struct Closer(Arc<Shared>);
 
 impl Closer {
+    /// Closes the client because of an error.
+    fn give_up(&self, error: ConnectionError) -> ConnectionError {
+        self.0.lock().store_failed = matches!(error, ConnectionError::Store(_));
+        self.close(Status::GaveUp { error: error.clone() });
+        error
+    }
+
     fn close(&self, status: Status) {
         let shared = &self.0;
         let mut notices = Notices::default();
@@ -247,6 +299,8 @@ impl Closer {
             if inner.keep_session {
                 inner.kept = Some(inner.core.session().clone());
             }
+            // With a store it is the next client's: that there is none any more is not saved.
+            inner.all_saved = inner.has_store && inner.core.is_saved(inner.core.mark());
             inner.core.discard_session();
             notices.collect(&mut inner, shared);
             inner.registry.close(&mut notices.wakers);

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::store::StoreError;
 use mqtt_client::{Cause, Message, OptionsError, RequestError, SubackCode, TopicError};
 
 /// Why a Network Connection could not be made, or ended.
@@ -24,6 +25,9 @@ pub enum ConnectionError {
     /// A refusal, a malformed or illegal packet, or a deadline: see [`mqtt_client::ConnectionError`].
     #[error(transparent)]
     Protocol(#[from] mqtt_client::ConnectionError),
+    /// The store failed. The client has ended: it would confirm what is not safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl ConnectionError {
@@ -32,6 +36,7 @@ impl ConnectionError {
         match self {
             Self::Protocol(error) => error.is_retryable(),
             Self::Dial(_) | Self::Io(_) | Self::ClosedByServer => true,
+            Self::Store(_) => false,
         }
     }
 }
@@ -46,6 +51,9 @@ pub enum ConnectError {
     /// An option breaks a rule.
     #[error(transparent)]
     Options(#[from] OptionsError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The first attempt to connect failed. Use [`start`](crate::Builder::start) for a client that goes on trying.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
@@ -108,10 +116,10 @@ pub enum PublishError {
     /// It was accepted, and the Server may or may not have got it.
     #[error("sent, but it is unknown whether it arrived: {0}")]
     Ambiguous(Cause),
-    /// It was accepted, and is in the Session that was taken out with
+    /// It was accepted, and is in the [store](crate::Builder::store), or in the Session that was taken out with
     /// [`disconnect_keeping_session`](crate::Client::disconnect_keeping_session): the client that continues the Session
     /// delivers it.
-    #[error("kept in the session that was taken out")]
+    #[error("not delivered yet, and kept in the session")]
     Kept,
     /// The client has disconnected for good. Nothing was sent.
     #[error("the client is closed")]
@@ -134,10 +142,10 @@ pub enum SubscribeError {
     /// The request ended without an answer.
     #[error("no answer: {0}")]
     Failed(Cause),
-    /// The request is in the Session that was taken out with
+    /// The request is in the [store](crate::Builder::store), or in the Session that was taken out with
     /// [`disconnect_keeping_session`](crate::Client::disconnect_keeping_session): the client that continues the Session
     /// makes it.
-    #[error("kept in the session that was taken out")]
+    #[error("not answered yet, and kept in the session")]
     Kept,
     /// The client has disconnected for good.
     #[error("the client is closed")]
@@ -157,9 +165,26 @@ pub enum DisconnectError {
         /// The time that was given.
         within: Duration,
     },
+    /// The store failed before everything was saved: see [`Status::GaveUp`](crate::Status::GaveUp) and
+    /// [`PublishError`]. The client is closed all the same.
+    #[error("the store failed")]
+    Store,
     /// The client was closed before.
     #[error("the client is closed")]
     Closed,
+}
+
+/// Why a message was not acknowledged together with something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// There is nothing to acknowledge: it has QoS 0, or is acknowledged already, or came on an earlier connection; then
+    /// it comes again.
+    #[error("there is nothing to acknowledge")]
+    NotDue,
+    /// Another stream got the message too, and the acknowledgement depends on both.
+    #[error("another stream got the message too")]
+    Shared,
 }
 
 /// Why a packet could not be read or written by a [`PacketCodec`](crate::PacketCodec).

@@ -9,10 +9,13 @@ mod error;
 mod message;
 mod notices;
 mod publish;
+#[cfg(feature = "store-redb")]
+mod redb_store;
 mod registry;
 mod routes;
 mod shared;
 mod status;
+mod store;
 mod subscription;
 pub mod testing;
 mod timer;
@@ -24,12 +27,16 @@ pub use client::{Builder, Client, Drain};
 pub use codec::PacketCodec;
 pub use driver::Driver;
 pub use error::{
-    CodecError, ConnectError, ConnectionError, DisconnectError, PublishError, SubscribeError, UriError,
+    AckError, CodecError, ConnectError, ConnectionError, DisconnectError, PublishError, SubscribeError,
+    UriError,
 };
 pub use message::ReceivedMessage;
-pub use publish::{Accepted, Delivered, Publish, Receipt, Receipted};
+pub use publish::{Accepted, Delivered, Publish, Receipt, Receipted, Safe};
+#[cfg(feature = "store-redb")]
+pub use redb_store::{RedbStore, Writes};
 pub use registry::Overflow;
 pub use status::{Status, StatusStream};
+pub use store::{SessionStore, StoreError};
 pub use subscription::{Subscribe, Subscription};
 pub use transport::{BoxTransport, Connector, Transport};
 pub use uri::Uri;
@@ -37,9 +44,11 @@ pub use uri::Uri;
 pub use bytes;
 pub use mqtt_client;
 pub use mqtt_client::{
-    AckMode, Backoff, CanPublish, CanSubscribe, Cause, ConnectReturnCode, Fallback, Message, Options,
-    OptionsError, Oversize, Profile, ProtocolVersion, PubSub, Publisher, QoS, RequestError, Retransmission,
-    Session, SessionLoss, SkippedMessage, Stats, SubackCode, Subscriber, Timed, TopicError, TopicFilter,
-    TopicName, Will,
+    AckMode, Backoff, CanPublish, CanSubscribe, Cause, Change, Changes, ConnectReturnCode, Fallback, Message,
+    Options, OptionsError, Oversize, Profile, ProtocolVersion, PubSub, Publisher, QoS, RequestError,
+    Retransmission, Session, SessionLoss, SkippedMessage, Stats, SubackCode, Subscriber, Timed, TopicError,
+    TopicFilter, TopicName, Will,
 };
 pub use mqtt_codec;
+#[cfg(feature = "store-redb")]
+pub use redb;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use mqtt_client::{AckToken, IncomingMessage, QoS, TopicName};
+use mqtt_client::{AckToken, IncomingMessage, Mark, QoS, TopicName};
 
+use crate::error::AckError;
 use crate::shared::Shared;
 
 /// From this size on a payload is kept where it was received instead of being copied into a buffer of its own size.
@@ -122,6 +123,21 @@ impl ReceivedMessage {
         }
     }
 
+    /// Acknowledges the message as [`ack`](Self::ack) does, and returns the point in the sequence of changes with which
+    /// that is saved, for a [`SessionStore`](crate::SessionStore) of your own: what is saved in the same transaction as
+    /// the batch whose [mark](mqtt_client::Changes::mark) is this point or a later one is safe before the Server is told.
+    /// To be sure that the batch is not saved in between, hold a lock that
+    /// [`save`](crate::SessionStore::save) takes, from before this call until what goes with it is where `save` finds it.
+    ///
+    /// # Errors
+    /// [`AckError`]; nothing is acknowledged then.
+    pub fn ack_marked(&mut self) -> Result<Mark, AckError> {
+        if self.ack.as_ref().ok_or(AckError::NotDue)?.is_shared() {
+            return Err(AckError::Shared);
+        }
+        self.ack.take().and_then(Ack::give_marked).ok_or(AckError::NotDue)
+    }
+
     /// It will not be taken: the acknowledgement that taking it would have given.
     pub(crate) fn abandon(self) -> Option<Ack> {
         self.ack.filter(|ack| ack.on_taking)
@@ -235,6 +251,16 @@ impl Ack {
         if self.is_last() {
             self.pending.shared.acknowledge(self.pending.token);
         }
+    }
+
+    /// As [`give`](Self::give), for an acknowledgement that is not shared; the point with which it is saved.
+    fn give_marked(self) -> Option<Mark> {
+        self.is_last().then(|| self.pending.shared.acknowledge_marked(self.pending.token)).flatten()
+    }
+
+    /// Whether another stream has a share that it has not given.
+    fn is_shared(&self) -> bool {
+        self.pending.left.load(Ordering::Acquire) > 1
     }
 
     /// As [`give`](Self::give), where the core is at hand already: the token, if this was the last share.

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use mqtt_client::Event;
+use mqtt_client::{Cause, Event};
 use tokio::sync::broadcast;
 
 use crate::shared::{Answer, Ending, Inner, Shared};
@@ -41,7 +41,8 @@ impl Notices {
                 self.wakers.extend(inner.requests.complete(token.index(), Answer::Unsubscribed));
             }
             Event::RequestFailed { token, cause } => {
-                let answer = if inner.kept.is_some() { Answer::Kept } else { Answer::Failed(cause) };
+                let kept = inner.kept.is_some() || (cause == Cause::Discarded && inner.all_saved);
+                let answer = if kept { Answer::Kept } else { Answer::Failed(cause) };
                 self.wakers.extend(inner.requests.complete(token.index(), answer));
             }
             Event::SubscriptionLost { filter } => {

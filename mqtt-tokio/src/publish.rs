@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqtt_client::{Message, Outcome, PublishToken, QoS, Time, TopicError};
+use mqtt_client::{Mark, Message, Outcome, PublishToken, QoS, Time, TopicError};
 
 use crate::error::PublishError;
 use crate::shared::{Ending, Inner, Phase, Shared};
@@ -121,8 +121,16 @@ struct Admission<'c> {
     ticket: Option<Ticket>,
 }
 
-/// A publish that was accepted: where its outcome will be, unless it was QoS 0 and is done.
-type Placed = Option<(PublishToken, u32)>;
+/// A publish that was accepted, unless it was QoS 0 and is done.
+type Placed = Option<Place>;
+
+/// Where the outcome of a publish will be, and the point with which it is saved.
+#[derive(Clone, Copy)]
+struct Place {
+    token: PublishToken,
+    slot: u32,
+    mark: Mark,
+}
 
 impl<'c> Admission<'c> {
     #[inline]
@@ -145,9 +153,9 @@ impl<'c> Admission<'c> {
         match place(&mut inner, message, want, true, expires) {
             Ok(placed) => {
                 inner.room(self.qos).leave(&mut self.ticket);
-                if let Some((_, slot)) = placed.filter(|_| want == Want::Delivery) {
+                if let Some(place) = placed.filter(|_| want == Want::Delivery) {
                     // In the same breath, while the lock is held.
-                    let _ = inner.publishes.poll(slot, cx);
+                    let _ = inner.publishes.poll(place.slot, cx);
                     Shared::unlock_and_wait(inner);
                 } else {
                     Shared::unlock_and_wake(inner);
@@ -192,10 +200,16 @@ fn place(
     }
     let token = inner.publish(message).map_err(refused)?;
     if let (Some(token), Some(at)) = (token, expires) {
-        inner.expire(token, at);
+        if !inner.expire(token, at) {
+            // It has not gone anywhere.
+            if let Ok(message) = inner.core.cancel(token) {
+                return Err(PublishError::QueueFull(message));
+            }
+        }
     }
+    let mark = inner.core.mark();
     let wanted = token.filter(|_| want != Want::Nothing);
-    Ok(wanted.map(|token| (token, inner.publishes.open(token.index()))))
+    Ok(wanted.map(|token| Place { token, slot: inner.publishes.open(token.index()), mark }))
 }
 
 #[cold]
@@ -287,7 +301,20 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Takes the message back, if no byte of it was sent: then it is not published, and there is no outcome.
+    /// Waits until the message cannot be lost any more, though the Server may not have it yet: until it is in the
+    /// [store](crate::Builder::store), or delivered, whichever comes first. Without a store that is when it is delivered.
+    /// With QoS 0 it is at once: nothing keeps such a message.
+    ///
+    /// Cancel-safe. The outcome is there afterwards as before, for whoever awaits the receipt.
+    ///
+    /// # Errors
+    /// [`PublishError`]: its outcome, if that is an error and came first.
+    pub fn safe(&mut self) -> Safe<'_> {
+        Safe { receipt: self, ticket: None }
+    }
+
+    /// Takes the message back, if no byte of it was sent: then it is not published, and there is no outcome. (With a
+    /// [store](crate::Builder::store), a crash in the moment after this can undo it.)
     ///
     /// # Errors
     /// The receipt itself, unchanged, if the Server may have the message or its outcome is known already: await it.
@@ -322,33 +349,60 @@ impl Future for Receipt {
     }
 }
 
-/// A slot in which the outcome of a publish will be.
+/// The future of [`Receipt::safe`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct Safe<'r> {
+    receipt: &'r mut Receipt,
+    ticket: Option<Ticket>,
+}
+
+impl Future for Safe<'_> {
+    type Output = Result<(), PublishError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match &mut this.receipt.pending {
+            Some(pending) => pending.poll_safe(&mut this.ticket, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for Safe<'_> {
+    fn drop(&mut self) {
+        if let (Some(pending), true) = (&self.receipt.pending, self.ticket.is_some()) {
+            pending.shared.lock().savers.leave(&mut self.ticket);
+        }
+    }
+}
+
+/// A publish whose outcome was asked for.
 struct Pending<S: Borrow<Arc<Shared>>> {
     shared: S,
-    token: PublishToken,
-    slot: u32,
-    done: bool,
+    place: Place,
+    result: Option<Result<(), PublishError>>,
 }
 
 impl<S: Borrow<Arc<Shared>>> Pending<S> {
-    fn new(shared: S, (token, slot): (PublishToken, u32)) -> Self {
-        Self { shared, token, slot, done: false }
+    fn new(shared: S, place: Place) -> Self {
+        Self { shared, place, result: None }
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), PublishError>> {
-        if self.done {
-            return Poll::Pending;
+        if let Some(result) = &self.result {
+            return Poll::Ready(result.clone());
         }
         let mut inner = self.shared.borrow().lock();
-        match inner.publishes.poll(self.slot, cx) {
+        match inner.publishes.poll(self.place.slot, cx) {
             Poll::Ready(ending) => {
-                self.done = true;
-                Poll::Ready(match ending {
+                let result = match inner.fate(ending, self.place.mark) {
                     Ending::Resolved(Outcome::Delivered) => Ok(()),
                     Ending::Resolved(Outcome::NotSent(cause)) => Err(PublishError::NotSent(cause)),
                     Ending::Resolved(Outcome::Ambiguous(cause)) => Err(PublishError::Ambiguous(cause)),
                     Ending::Kept => Err(PublishError::Kept),
-                })
+                };
+                self.result = Some(result.clone());
+                Poll::Ready(result)
             }
             Poll::Pending => {
                 Shared::unlock_and_wait(inner);
@@ -359,10 +413,28 @@ impl<S: Borrow<Arc<Shared>>> Pending<S> {
 }
 
 impl Pending<Arc<Shared>> {
+    fn poll_safe(&mut self, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<Result<(), PublishError>> {
+        {
+            let mut inner = self.shared.lock();
+            if inner.has_store {
+                if inner.core.is_saved(self.place.mark) {
+                    inner.savers.leave(ticket);
+                    return Poll::Ready(Ok(()));
+                }
+                inner.savers.wait(ticket, cx);
+            }
+        }
+        self.poll(cx)
+    }
+
     /// The message, if it could be taken back.
     fn cancel(&self) -> Option<Message> {
         let mut inner = self.shared.lock();
-        let message = inner.core.cancel(self.token).ok()?;
+        if inner.phase == Phase::Saving {
+            // It is too late to change what is saved.
+            return None;
+        }
+        let message = inner.core.cancel(self.place.token).ok()?;
         let mut wakers = Vec::new();
         inner.wake_publishers(&mut wakers);
         // Others may move up, and a disconnect may have waited for this one alone.
@@ -374,8 +446,8 @@ impl Pending<Arc<Shared>> {
 
 impl<S: Borrow<Arc<Shared>>> Drop for Pending<S> {
     fn drop(&mut self) {
-        if !self.done {
-            self.shared.borrow().lock().publishes.abandon(self.slot, self.token.index());
+        if self.result.is_none() {
+            self.shared.borrow().lock().publishes.abandon(self.place.slot, self.place.token.index());
         }
     }
 }
@@ -390,4 +462,4 @@ macro_rules! opaque_debug {
     )*};
 }
 
-opaque_debug!(Delivered<'_>, Receipted<'_>, Accepted<'_>, Receipt);
+opaque_debug!(Delivered<'_>, Receipted<'_>, Accepted<'_>, Safe<'_>, Receipt);

@@ -12,7 +12,8 @@ use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mqtt_client::{
-    AckMode, AckToken, Cause, Message, Outcome, PubSub, PublishToken, QoS, Session, State, SubackCode, Time,
+    AckMode, AckToken, CancelError, Cause, Mark, Message, Outcome, PubSub, PublishToken, QoS, Session, State,
+    SubackCode, Time,
 };
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ pub(crate) enum Answer {
     Subscribed(Vec<SubackCode>),
     Unsubscribed,
     Failed(Cause),
-    /// It is in the Session that was taken out.
+    /// It is in the Session that was kept.
     Kept,
 }
 
@@ -50,7 +51,7 @@ pub(crate) enum Answer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ending {
     Resolved(Outcome),
-    /// It is in the Session that was taken out.
+    /// It is in the Session that was kept.
     Kept,
 }
 
@@ -60,6 +61,8 @@ pub(crate) enum Phase {
     Open,
     /// Asked to disconnect once what `Drain` names is done, or at the moment given.
     Closing(Drain, Instant),
+    /// The connection has ended; what changed is being saved.
+    Saving,
     Closed,
 }
 
@@ -84,6 +87,17 @@ pub(crate) struct Inner {
     pub(crate) requests: Completions<Answer>,
     /// Publishers that wait for room in the output, with QoS 0, and in the queue, with QoS 1 and 2.
     room: [Crowd; 2],
+    /// There is a store.
+    pub(crate) has_store: bool,
+    pub(crate) store_failed: bool,
+    /// The store had everything when the client was closed.
+    pub(crate) all_saved: bool,
+    /// Nothing is being saved: there was nothing to save when the driver looked.
+    pub(crate) saver_sleeps: bool,
+    /// The end of what the store was given without an answer so far.
+    pub(crate) in_doubt: Option<Mark>,
+    /// Those who wait for the store.
+    pub(crate) savers: Crowd,
     /// Those who wait for the end.
     pub(crate) closing: Crowd,
     pub(crate) registry: Registry,
@@ -100,7 +114,7 @@ pub(crate) struct Inner {
 }
 
 impl Shared {
-    pub(crate) fn new(core: Core, ack_mode: AckMode) -> Self {
+    pub(crate) fn new(core: Core, ack_mode: AckMode, has_store: bool) -> Self {
         let start = Instant::now();
         Self {
             inner: Mutex::new(Inner {
@@ -111,6 +125,12 @@ impl Shared {
                 publishes: Completions::new(),
                 requests: Completions::new(),
                 room: Default::default(),
+                has_store,
+                store_failed: false,
+                all_saved: false,
+                saver_sleeps: false,
+                in_doubt: None,
+                savers: Crowd::default(),
                 closing: Crowd::default(),
                 registry: Registry::default(),
                 phase: Phase::Open,
@@ -142,11 +162,15 @@ impl Shared {
         self.start.checked_add(since_start).unwrap_or_else(|| self.start + FAR)
     }
 
-    /// Wakes the driver if it sleeps and there is something for it to write, or to do earlier than it knows.
+    /// Wakes the driver if it sleeps and there is something for it to write, to save, or to do earlier than it knows.
     #[inline]
     pub(crate) fn unlock_and_wake(mut inner: MutexGuard<'_, Inner>) {
-        if inner.due_earlier || (inner.driver_sleeps && inner.core.has_output()) {
+        if inner.due_earlier
+            || (inner.driver_sleeps && inner.core.has_output())
+            || (inner.saver_sleeps && inner.core.has_changes())
+        {
             inner.driver_sleeps = false;
+            inner.saver_sleeps = false;
             inner.due_earlier = false;
             let waker = inner.driver.clone();
             drop(inner);
@@ -181,6 +205,16 @@ impl Shared {
         // One of an earlier connection is stale: the Server sends the message again.
         let _ = inner.core.acknowledge(token);
         Self::unlock_and_wake(inner);
+    }
+
+    /// Acknowledges a message; the point with which that is saved. `None` if it is stale.
+    pub(crate) fn acknowledge_marked(&self, token: AckToken) -> Option<Mark> {
+        let mut inner = self.lock();
+        // With QoS 1 nothing else changes.
+        inner.core.barrier();
+        let mark = inner.core.acknowledge(token).ok().map(|()| inner.core.mark());
+        Self::unlock_and_wake(inner);
+        mark
     }
 
     pub(crate) fn handles(&self) -> usize {
@@ -221,11 +255,30 @@ impl Inner {
         self.core.publish(message)
     }
 
-    /// Gives a message in the queue an end. One that is in flight already has none.
-    pub(crate) fn expire(&mut self, token: PublishToken, at: Time) {
+    /// Gives a message in the queue an end. One that is in flight already has none. False if the store is so far behind
+    /// that it must wait.
+    pub(crate) fn expire(&mut self, token: PublishToken, at: Time) -> bool {
         let due = self.core.poll_timeout();
-        if self.core.expire(token, at).is_ok() {
-            self.due_earlier |= due.is_none_or(|due| at < due);
+        let expired = self.core.expire(token, at);
+        self.due_earlier |= expired.is_ok() && due.is_none_or(|due| at < due);
+        expired != Err(CancelError::Busy)
+    }
+
+    /// What became of a publish that was accepted when the journal was at `mark`.
+    pub(crate) fn fate(&self, ending: Ending, mark: Mark) -> Ending {
+        match ending {
+            Ending::Resolved(Outcome::NotSent(Cause::Discarded) | Outcome::Ambiguous(Cause::Discarded))
+                if self.has_store =>
+            {
+                if self.core.is_saved(mark) {
+                    return Ending::Kept;
+                }
+                // What is not saved was not sent; but a batch that has failed can be on the disk all the same.
+                let in_doubt = self.in_doubt.is_some_and(|end| mark <= end);
+                let outcome = if in_doubt { Outcome::Ambiguous } else { Outcome::NotSent };
+                Ending::Resolved(outcome(Cause::Discarded))
+            }
+            ending => ending,
         }
     }
 

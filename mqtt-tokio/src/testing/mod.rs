@@ -8,6 +8,7 @@
 //! | [`TestBroker`] | a broker on a loopback TCP port, or on in-memory streams, for tests of whole programs |
 //! | [`Broker`] | the same broker without sockets, clocks and tasks, for tests that drive both ends by hand |
 //! | [`Faults`] | what shall go wrong: lost, late, doubled, swapped acknowledgements, cuts, refusals, nonsense |
+//! | [`MemoryStore`] | a store whose content outlives a client, which can be told to fail and to be slow |
 //! | [`Peer`] | one scripted end of a connection, packet by packet, for tests of one exchange |
 //!
 //! Everything is observable: the [packets](Broker::log), the [counters](Broker::counters), the
@@ -18,6 +19,7 @@ mod broker;
 mod faults;
 mod listener;
 mod log;
+mod memory_store;
 mod options;
 mod peer;
 mod serve;
@@ -26,5 +28,6 @@ pub use broker::{Broker, CloseReason, ConnectionId, SessionInfo};
 pub use faults::{Faults, OnReceive, OnSend, When};
 pub use listener::{Sessions, TestBroker};
 pub use log::{Counters, LogEntry};
+pub use memory_store::MemoryStore;
 pub use options::{BrokerOptions, Overlapping};
 pub use peer::{Peer, PeerError};
