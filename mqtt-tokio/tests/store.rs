@@ -67,6 +67,13 @@ fn away(store: &MemoryStore) -> Client<PubSub> {
     Builder::with_connector(Connector::new(nobody), options()).store(store.clone()).start().unwrap()
 }
 
+/// A client that dials for days.
+fn dialling(store: &MemoryStore) -> Client<PubSub> {
+    let dialling = Connector::new(std::future::pending::<io::Result<DuplexStream>>);
+    let builder = Builder::with_connector(dialling, options().connack_timeout(secs(1_000_000)));
+    builder.store(store.clone()).start().unwrap()
+}
+
 /// The next packet, which must be a PUBLISH.
 async fn publish_at(peer: &mut Peer) -> OwnedPublish {
     match peer.recv().await.unwrap() {
@@ -156,9 +163,7 @@ async fn messages_are_saved_in_every_state() {
     life.publish("1", QoS::AtLeastOnce).await.safe().await.unwrap();
 
     let store = MemoryStore::new();
-    let dialling = Connector::new(std::future::pending::<io::Result<DuplexStream>>);
-    let builder = Builder::with_connector(dialling, options().connack_timeout(secs(1_000_000)));
-    let client: Client<PubSub> = builder.store(store.clone()).start().unwrap();
+    let client = dialling(&store);
     settle().await;
     let before = tokio::time::Instant::now();
     client.publish("a", "").qos(QoS::AtLeastOnce).receipt().await.unwrap().safe().await.unwrap();
@@ -482,7 +487,7 @@ async fn messages_expire_over_a_restart() {
     }
     store.save(&core.poll_changes().unwrap()).unwrap();
     assert_eq!(kinds(&store), "EEMM");
-    let client = away(&store);
+    let client = dialling(&store);
     settle().await;
     assert_eq!(kinds(&store), "EM", "one has expired in between");
     tokio::time::sleep(secs(3500)).await;

@@ -12,6 +12,8 @@ mod pause;
 #[path = "../chaos/plan.rs"]
 mod plan;
 #[path = "../chaos/proxy.rs"]
+#[cfg(all(unix, feature = "store-redb"))]
+mod kill;
 mod proxy;
 mod refusals;
 mod restart;
