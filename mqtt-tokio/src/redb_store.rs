@@ -72,6 +72,7 @@ impl RedbStore {
     fn write(&self, batch: &Changes) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate);
+        transaction.set_quick_repair(true);
         {
             let mut table = transaction.open_table(self.table())?;
             for change in &batch.changes {

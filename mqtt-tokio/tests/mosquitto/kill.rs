@@ -20,7 +20,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::broker::Mosquitto;
-use crate::support::{DRAIN, options, seed};
+use crate::support::{DRAIN, options};
 
 /// How often it is killed unless told otherwise.
 const ROUNDS: u64 = 20;
@@ -57,8 +57,7 @@ const RECORDED: TableDefinition<'_, (u8, u64), u64> = TableDefinition::new("reco
 #[ignore = "it is what the other test starts, with its environment set"]
 async fn child() {
     let Ok(uri) = std::env::var(URI) else { return };
-    let number = |name| std::env::var(name).unwrap().parse::<u64>().unwrap();
-    let (first, last) = (number(FIRST), number(LAST));
+    let (first, last) = (from_environment(FIRST).unwrap(), from_environment(LAST).unwrap());
 
     let store = RedbStore::open(std::env::var_os(FILE).unwrap(), "child").unwrap();
     let writes = store.writes();
@@ -110,6 +109,10 @@ async fn publish(client: Client<PubSub>, topic: &'static str, qos: QoS, first: u
             }
         }
     }
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 fn number_of(payload: &[u8]) -> u64 {
@@ -196,10 +199,12 @@ async fn send(writer: &Client<Publisher>, sent: &mut u64, count: u64) {
 
 #[tokio::test]
 async fn killed_at_any_moment_nothing_is_lost_or_doubled() {
-    let rounds = std::env::var("MQTT_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
-    let (seed, start) = (seed(), Instant::now());
+    let rounds = from_environment("MQTT_KILL_ROUNDS").unwrap_or(ROUNDS);
+    let seed = from_environment("MQTT_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("MQTT_TEST_SEED={seed}");
+    let start = Instant::now();
     let mut random = fastrand::Rng::with_seed(seed);
-    let broker = Mosquitto::start().await;
+    let broker = Mosquitto::without_window().await;
     let uri = broker.uri();
     let file = std::env::temp_dir().join(format!("mqtt-tokio-kill-{}.redb", std::process::id()));
     let file = TemporaryFile(file);

@@ -7,13 +7,13 @@
 mod broker;
 mod chaos;
 mod interop;
+#[cfg(all(unix, feature = "store-redb"))]
+mod kill;
 #[path = "../chaos/pause.rs"]
 mod pause;
 #[path = "../chaos/plan.rs"]
 mod plan;
 #[path = "../chaos/proxy.rs"]
-#[cfg(all(unix, feature = "store-redb"))]
-mod kill;
 mod proxy;
 mod refusals;
 mod restart;
