@@ -72,6 +72,9 @@ impl RedbStore {
     fn write(&self, batch: &Changes) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate);
+        // What is needed to open the file after a crash is saved with each transaction. Otherwise redb works it out then,
+        // which takes longer the larger the file is; and with version 2.6.4, after some of thousands of kills, what it
+        // had worked out failed an assertion of its own.
         transaction.set_quick_repair(true);
         {
             let mut table = transaction.open_table(self.table())?;
