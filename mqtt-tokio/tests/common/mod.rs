@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use mqtt_codec::{Direction, OwnedPacket, PacketType, TopicName};
 use mqtt_tokio::testing::{Broker, BrokerOptions, Peer, TestBroker};
-use mqtt_tokio::{Backoff, Builder, Client, Connector, Options, PubSub, QoS};
+use mqtt_tokio::{Backoff, Builder, Client, ConnectionError, Connector, Options, PubSub, QoS};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 pub(crate) const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -76,6 +77,19 @@ pub(crate) async fn with_peer(
     let mut peer = peers.recv().await.unwrap();
     peer.accept().await.unwrap();
     (connecting.await.unwrap().unwrap(), peer, peers)
+}
+
+/// The same for a client of one's own making, with its driver.
+pub(crate) async fn with_peer_of(
+    builder: Builder,
+    mut peers: mpsc::UnboundedReceiver<Peer>,
+) -> (Client<PubSub>, JoinHandle<Result<(), ConnectionError>>, Peer) {
+    let (client, driver) = builder.build().unwrap();
+    let driver = tokio::spawn(driver);
+    let mut peer = peers.recv().await.unwrap();
+    peer.accept().await.unwrap();
+    client.connected().await.unwrap();
+    (client, driver, peer)
 }
 
 /// The packets of one type that the broker got, in order.

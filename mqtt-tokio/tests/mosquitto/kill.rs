@@ -268,7 +268,10 @@ async fn killed_at_any_moment_nothing_is_lost_or_doubled() {
 fn missing(record: &Record, arrived: &[Vec<u64>; 2]) -> Vec<(usize, u64)> {
     let lost = |at: usize| {
         let arrived: HashSet<_> = arrived[at].iter().collect();
-        record.safe[at].iter().filter(move |number| !arrived.contains(number)).map(move |number| (at + 1, *number))
+        record.safe[at]
+            .iter()
+            .filter(move |number| !arrived.contains(number))
+            .map(move |number| (at + 1, *number))
     };
     (0..2).flat_map(lost).collect()
 }
@@ -284,7 +287,12 @@ fn recorded(file: &Path) -> [BTreeMap<u64, u64>; 2] {
 }
 
 /// Nothing is lost, QoS 2 is not doubled, and the order is kept. How many messages with QoS 1 came again, each way.
-fn check(record: &Record, arrived: &[Vec<u64>; 2], recorded: &[BTreeMap<u64, u64>; 2], sent: u64) -> [u64; 2] {
+fn check(
+    record: &Record,
+    arrived: &[Vec<u64>; 2],
+    recorded: &[BTreeMap<u64, u64>; 2],
+    sent: u64,
+) -> [u64; 2] {
     assert_eq!(missing(record, arrived), [], "safe and lost");
     let mut again = [0; 2];
     for (at, numbers) in arrived.iter().enumerate() {
