@@ -33,7 +33,7 @@ pub use error::{
 pub use message::ReceivedMessage;
 pub use publish::{Accepted, Delivered, Publish, Receipt, Receipted, Safe};
 #[cfg(feature = "store-redb")]
-pub use redb_store::{RedbStore, Writes};
+pub use redb_store::{RedbError, RedbStore, Writes};
 pub use registry::Overflow;
 pub use status::{Status, StatusStream};
 pub use store::{SessionStore, StoreError};

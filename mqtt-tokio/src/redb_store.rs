@@ -29,9 +29,9 @@ impl RedbStore {
     /// Blocks; after a crash it can take a while, as the file is checked then.
     ///
     /// # Errors
-    /// [`redb::Error`]: the file cannot be read or made, is no database, or is in use
+    /// [`RedbError`]: the file cannot be read or made, is no database, or is in use
     /// ([`DatabaseAlreadyOpen`](redb::Error::DatabaseAlreadyOpen)) by this process or another.
-    pub fn open(path: impl AsRef<Path>, client_id: &str) -> Result<Self, redb::Error> {
+    pub fn open(path: impl AsRef<Path>, client_id: &str) -> Result<Self, RedbError> {
         Ok(Self::new(Arc::new(Database::create(path)?), client_id))
     }
 
@@ -55,7 +55,7 @@ impl RedbStore {
         TableDefinition::new(&self.table)
     }
 
-    fn read(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, redb::Error> {
+    fn read(&self) -> Result<Records, RedbError> {
         let transaction = self.database.begin_read()?;
         let table = match transaction.open_table(self.table()) {
             Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -69,7 +69,7 @@ impl RedbStore {
         Ok(records)
     }
 
-    fn write(&self, batch: &Changes) -> Result<(), redb::Error> {
+    fn write(&self, batch: &Changes) -> Result<(), RedbError> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate);
         // What is needed to open the file after a crash is saved with each transaction. Otherwise redb works it out then,
@@ -114,14 +114,34 @@ impl fmt::Debug for RedbStore {
     }
 }
 
-fn into_io(error: redb::Error) -> io::Error {
-    match error {
+/// Keys and values.
+type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn into_io(error: RedbError) -> io::Error {
+    match *error.0 {
         redb::Error::Io(error) => error,
         error => io::Error::other(error),
     }
 }
 
-type Write = Box<dyn FnOnce(&WriteTransaction) -> Result<(), redb::Error> + Send>;
+/// Why redb could not do what it should: any error of it, behind a pointer since they are large.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct RedbError(pub Box<redb::Error>);
+
+macro_rules! from_errors_of_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for RedbError {
+            fn from(error: redb::$error) -> Self {
+                Self(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+from_errors_of_redb!(Error, DatabaseError, TransactionError, TableError, StorageError, CommitError);
+
+type Write = Box<dyn FnOnce(&WriteTransaction) -> Result<(), RedbError> + Send>;
 
 /// Writes of the application that are saved in the same transaction as an acknowledgement, so that a message with QoS 2
 /// is processed exactly once over any crash. Cheap to clone.
@@ -169,7 +189,7 @@ impl Writes {
     pub fn acknowledge(
         &self,
         message: &mut ReceivedMessage,
-        write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error> + Send + 'static,
+        write: impl FnOnce(&WriteTransaction) -> Result<(), RedbError> + Send + 'static,
     ) -> Result<(), AckError> {
         // A batch with the acknowledgement can be on its way before `write` is in the queue: it waits for this lock.
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,5 +209,26 @@ impl Writes {
 impl fmt::Debug for Writes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writes").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_client::{Client, Options, PubSub};
+
+    use super::*;
+
+    #[test]
+    fn a_write_waits_for_the_batch_with_its_acknowledgement() {
+        let mut core = Client::<PubSub>::new(Options::new("c").journal(true)).unwrap();
+        core.poll_changes();
+        let [before, first] = [core.mark(), core.barrier()];
+        core.poll_changes();
+        let second = core.barrier();
+        let writes = Writes::default();
+        for mark in [first, second] {
+            writes.queue.lock().unwrap().push_back((mark, Box::new(|_| Ok(()))));
+        }
+        assert_eq!([before, first, first, second].map(|mark| writes.take(mark).len()), [0, 1, 0, 1]);
     }
 }

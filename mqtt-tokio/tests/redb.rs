@@ -10,8 +10,8 @@ use common::{broker, builder, options, secs, topic, with_peer_of};
 use mqtt_codec::{Delivery, OwnedPacket, OwnedPublish, PacketId};
 use mqtt_tokio::redb::{self, Database, ReadableTableMetadata, TableDefinition, TableHandle};
 use mqtt_tokio::{
-    AckError, AckMode, Builder, Client, ConnectionError, Connector, Drain, Message, PubSub, PublishError, QoS,
-    RedbStore, SessionStore, StoreError,
+    AckError, AckMode, Builder, Client, ConnectionError, Connector, Drain, Message, PubSub, PublishError,
+    QoS, RedbStore, SessionStore, StoreError,
 };
 use tokio::io::DuplexStream;
 
@@ -101,11 +101,11 @@ fn a_file_that_cannot_be_used_is_refused() {
     let file = File::new();
     let store = file.open();
     let error = RedbStore::open(&file.0, "other").unwrap_err();
-    assert!(matches!(error, redb::Error::DatabaseAlreadyOpen), "{error:?}");
+    assert!(matches!(*error.0, redb::Error::DatabaseAlreadyOpen), "{error:?}");
     drop(store);
     std::fs::write(&file.0, "no database").unwrap();
     let error = RedbStore::open(&file.0, "c").unwrap_err();
-    assert!(matches!(error, redb::Error::Io(_)), "{error:?}");
+    assert!(matches!(*error.0, redb::Error::Io(_)), "{error:?}");
 }
 
 /// A message with QoS 2 of the Server.
@@ -146,7 +146,7 @@ async fn writes_go_together_with_acknowledgements() {
     let mut message = stream.next().await.unwrap();
     let fails = |transaction: &redb::WriteTransaction| {
         transaction.open_table(READINGS)?.insert(8, "22")?;
-        Err(redb::Error::Corrupted("as the test says".to_owned()))
+        Err(redb::Error::Corrupted("as the test says".to_owned()).into())
     };
     writes.acknowledge(&mut message, fails).unwrap();
     let error = (&mut driver).await.unwrap().unwrap_err();

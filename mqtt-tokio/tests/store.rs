@@ -406,9 +406,9 @@ async fn a_store_that_fails_ends_the_client() {
         kept.safe().await.unwrap();
         settle().await;
         if panics {
-            store.panic_in_save(1)
+            store.panic_in_save(1);
         } else {
-            store.fail_save(1)
+            store.fail_save(1);
         }
         store.hold();
         let mut doubtful = life.publish("doubtful", QoS::AtLeastOnce).await;
