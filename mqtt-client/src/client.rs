@@ -32,6 +32,8 @@ use crate::time::Time;
 /// - inputs: [`handle_input`](Self::handle_input), [`handle_timeout`](Self::handle_timeout),
 ///   [`handle_close`](Self::handle_close), [`pause_input`](Self::pause_input), [`resume_input`](Self::resume_input);
 /// - outputs: [`poll_output`](Self::poll_output), [`poll_timeout`](Self::poll_timeout);
+/// - for a store: [`poll_changes`](Self::poll_changes), [`changes_saved`](Self::changes_saved),
+///   [`barrier`](Self::barrier);
 /// - looking: [`state`](Self::state), [`wants_input`](Self::wants_input), [`has_output`](Self::has_output),
 ///   [`session`](Self::session), [`stats`](Self::stats), [`options`](Self::options).
 ///

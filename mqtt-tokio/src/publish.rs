@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqtt_client::{Mark, Message, Outcome, PublishToken, QoS, Time, TopicError};
+use mqtt_client::{Mark, Message, PublishToken, QoS, Time, TopicError};
 
 use crate::error::PublishError;
 use crate::shared::{Ending, Inner, Phase, Shared};
@@ -380,29 +380,25 @@ impl Drop for Safe<'_> {
 struct Pending<S: Borrow<Arc<Shared>>> {
     shared: S,
     place: Place,
-    result: Option<Result<(), PublishError>>,
+    /// Small, since many wait: the error is made of it each time.
+    ending: Option<Ending>,
 }
 
 impl<S: Borrow<Arc<Shared>>> Pending<S> {
     fn new(shared: S, place: Place) -> Self {
-        Self { shared, place, result: None }
+        Self { shared, place, ending: None }
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), PublishError>> {
-        if let Some(result) = &self.result {
-            return Poll::Ready(result.clone());
+        if let Some(ending) = self.ending {
+            return Poll::Ready(ending.into_result());
         }
         let mut inner = self.shared.borrow().lock();
         match inner.publishes.poll(self.place.slot, cx) {
             Poll::Ready(ending) => {
-                let result = match inner.fate(ending, self.place.mark) {
-                    Ending::Resolved(Outcome::Delivered) => Ok(()),
-                    Ending::Resolved(Outcome::NotSent(cause)) => Err(PublishError::NotSent(cause)),
-                    Ending::Resolved(Outcome::Ambiguous(cause)) => Err(PublishError::Ambiguous(cause)),
-                    Ending::Kept => Err(PublishError::Kept),
-                };
-                self.result = Some(result.clone());
-                Poll::Ready(result)
+                let ending = inner.fate(ending, self.place.mark);
+                self.ending = Some(ending);
+                Poll::Ready(ending.into_result())
             }
             Poll::Pending => {
                 Shared::unlock_and_wait(inner);
@@ -446,7 +442,7 @@ impl Pending<Arc<Shared>> {
 
 impl<S: Borrow<Arc<Shared>>> Drop for Pending<S> {
     fn drop(&mut self) {
-        if self.result.is_none() {
+        if self.ending.is_none() {
             self.shared.borrow().lock().publishes.abandon(self.place.slot, self.place.token.index());
         }
     }

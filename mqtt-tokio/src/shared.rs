@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::client::Drain;
+use crate::error::PublishError;
 use crate::notices::Notices;
 use crate::registry::Registry;
 use crate::status::{self, Status, StatusStream};
@@ -53,6 +54,17 @@ pub(crate) enum Ending {
     Resolved(Outcome),
     /// It is in the Session that was kept.
     Kept,
+}
+
+impl Ending {
+    pub(crate) const fn into_result(self) -> Result<(), PublishError> {
+        match self {
+            Self::Resolved(Outcome::Delivered) => Ok(()),
+            Self::Resolved(Outcome::NotSent(cause)) => Err(PublishError::NotSent(cause)),
+            Self::Resolved(Outcome::Ambiguous(cause)) => Err(PublishError::Ambiguous(cause)),
+            Self::Kept => Err(PublishError::Kept),
+        }
+    }
 }
 
 /// Whether the client lives.
