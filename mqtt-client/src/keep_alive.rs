@@ -67,6 +67,11 @@ impl KeepAlive {
         }
     }
 
+    /// Whether an unanswered PINGREQ ends behind this offset in the stream.
+    pub(crate) const fn ping_ends_behind(&self, offset: u64) -> bool {
+        self.is_waiting() && self.ping_end > offset
+    }
+
     /// Whether a PINGRESP is due.
     pub(crate) const fn is_waiting(&self) -> bool {
         self.waiting_since.is_some()

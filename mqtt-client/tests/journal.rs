@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use mqtt_client::bytes::{Buf, BytesMut};
 use mqtt_client::{
-    AckMode, Change, Changes, Client, Event, Key, Mark, Message, Options, PacketId, ProtocolVersion, PubSub,
-    QoS, Session, SessionDecodeError, State, Time, TopicFilter, TopicName, TopicNameRef,
+    AckMode, Change, Changes, Client, ConnectionError, Event, Key, Mark, Message, Options, PacketId,
+    ProtocolVersion, PubSub, QoS, Session, SessionDecodeError, State, Time, TopicFilter, TopicName,
+    TopicNameRef,
 };
 use mqtt_codec::{
     Connack, ConnectReturnCode, Decoded, Decoder, Delivery, Direction, Packet, Publish, Suback, SubackCode,
@@ -655,4 +656,25 @@ fn output_waits_for_a_barrier() {
     let mut client = Client::<PubSub>::new(options().journal(false)).unwrap();
     let mark = client.barrier();
     assert!(client.is_saved(mark) && !client.has_changes());
+}
+
+/// A disk that stalls is no dead Server: what the store holds back is not waited for.
+#[test]
+fn a_stalled_store_ends_no_connection() {
+    let secs = |secs| Time::from_epoch(Duration::from_secs(secs));
+    let keep_alive = options().keep_alive(Duration::from_secs(20)).connack_timeout(Duration::from_secs(10));
+    let mut client = Client::<PubSub>::new(keep_alive).unwrap();
+    resume(&mut client, b"", &mut Store::new());
+    let message = Message::new(TopicName::try_from("t").unwrap(), "").qos(QoS::AtLeastOnce);
+    client.publish(message).unwrap();
+    for now in 1..100 {
+        client.handle_timeout(secs(now)).unwrap();
+        assert!(!client.has_output());
+    }
+    let changes = client.poll_changes().unwrap();
+    client.changes_saved(changes.mark);
+    let len = client.poll_output(secs(100)).remaining();
+    client.poll_output(secs(100)).advance(len);
+    assert_eq!(client.handle_timeout(secs(109)), Ok(()));
+    assert_eq!(client.handle_timeout(secs(111)), Err(ConnectionError::PingrespTimeout));
 }

@@ -29,8 +29,13 @@ impl Core {
         self.expire_due(now);
         let is_due = |due: Option<Time>| due.is_some_and(|due| now >= due);
         if let Link::Connected(connected) = &mut self.link {
-            if connected.acks.is_full() {
-                // The input is not read until the application has acknowledged: what we wait for may wait in it.
+            let withheld = |limit| connected.keep_alive.ping_ends_behind(limit);
+            if connected.acks.is_full()
+                || self.journal.is_full()
+                || self.journal.limit().is_some_and(withheld)
+            {
+                // The input is not read until the application has acknowledged, or the store has saved: what we wait for
+                // may wait in it. Or the store holds the PINGREQ back.
                 connected.keep_alive.received(now);
                 connected.stalled_since = connected.stalled_since.map(|_| now);
             }
