@@ -23,6 +23,7 @@ use crate::status::{Status, StatusStream};
 use crate::store::{BoxStore, SessionStore};
 use crate::subscription::{self, Subscribe};
 use crate::transport::Connector;
+use crate::unclaimed::{CLAIM_WITHIN, Unclaimed};
 use crate::uri::Uri;
 use crate::waiting::Ticket;
 
@@ -31,7 +32,7 @@ use crate::waiting::Ticket;
 /// When the last handle (clones and [`Subscription`](crate::Subscription)s) is dropped, what was accepted gets half a
 /// second to be delivered, and the client disconnects cleanly. Every future of this crate is cancel-safe.
 pub struct Client<P: Profile> {
-    handle: Handle,
+    pub(crate) handle: Handle,
     profile: PhantomData<P>,
 }
 
@@ -332,6 +333,7 @@ pub struct Builder {
     connector: Connector,
     session: Option<Session>,
     store: Option<BoxStore>,
+    pub(crate) claim_within: Duration,
 }
 
 impl Builder {
@@ -350,7 +352,7 @@ impl Builder {
 
     /// A client whose transports `connector` opens.
     pub fn with_connector(connector: Connector, options: Options) -> Self {
-        Self { options, connector, session: None, store: None }
+        Self { options, connector, session: None, store: None, claim_within: CLAIM_WITHIN }
     }
 
     /// Opens transports in another way than by TCP to the address of the URI.
@@ -429,9 +431,10 @@ impl Builder {
             (None, Some(store)) => store.load()?,
             (None, None) => Session::new(),
         };
+        let unclaimed = Unclaimed::new(self.claim_within, !session.is_empty());
         // Without a store nobody would ever say that a change is saved.
         let core = Core::with_session(self.options.journal(has_store), session)?;
-        let shared = Arc::new(Shared::new(core, ack_mode, has_store));
+        let shared = Arc::new(Shared::new(core, ack_mode, has_store, unclaimed));
         let client = Client { handle: Handle::new(Arc::clone(&shared)), profile: PhantomData };
         Ok((client, Driver::new(shared, self.connector, backoff, self.store, first)))
     }

@@ -218,6 +218,7 @@ impl Connection {
             inner.core.handle_timeout(now)?;
         }
         let more = self.feed(inner, shared, now)?;
+        let unclaimed = inner.poll_unclaimed(now, &mut self.notices).map(|until| shared.instant(until));
         let stalled = self.pause(inner, now);
         ask_for_orphans(inner);
         let closing = self.close_if_asked(inner, shared, now);
@@ -235,7 +236,7 @@ impl Connection {
         inner.wake_publishers(&mut self.notices.wakers);
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
         let stalled = stalled.map(|since| shared.instant(since + STALL));
-        let deadline = [deadline, closing, stalled, self.finish_by].into_iter().flatten().min();
+        let deadline = [deadline, closing, stalled, unclaimed, self.finish_by].into_iter().flatten().min();
         Ok(Step { more, read: inner.core.wants_input() && !self.paused, withheld, deadline })
     }
 
@@ -281,8 +282,10 @@ impl Connection {
         let mut more = true;
         for _ in 0..EVENTS_PER_LOCK {
             let blocked = inner.registry.is_blocked();
-            // What a full stream gets all the same is acknowledged when it is taken.
-            inner.core.set_ack_mode(if blocked { AckMode::Manual } else { inner.ack_mode });
+            // What a full stream gets all the same is acknowledged when it is taken, and what no stream wants yet when
+            // one does.
+            let later = blocked || inner.unclaimed.is_open();
+            inner.core.set_ack_mode(if later { AckMode::Manual } else { inner.ack_mode });
             let unread =
                 if self.must_wait(inner, now) { &[] } else { self.read.get(used..).unwrap_or_default() };
             let mut input = unread;
@@ -309,7 +312,12 @@ impl Connection {
                         self.dispatched.give(inner, shared, topic, ReceivedMessage::copy_of(&message), ack);
                     }
                 }
-                Some(event) => self.connected |= self.notices.report(inner, event),
+                Some(event) => {
+                    if let Event::Connected { session_present } = event {
+                        inner.open_claims(session_present, now);
+                    }
+                    self.connected |= self.notices.report(inner, event);
+                }
             }
         }
         self.read.advance(used);
@@ -444,10 +452,18 @@ impl Dispatched {
         mut message: ReceivedMessage,
         token: Option<mqtt_client::AckToken>,
     ) {
+        if inner.unclaimed.is_open() && inner.registry.count(topic) == 0 {
+            inner.keep_unclaimed(message, token);
+            return;
+        }
         if let Some(token) = token {
             match inner.registry.count(topic) {
                 // Nobody wants it: it is acknowledged all the same [MQTT-4.5.0-2].
                 0 => {
+                    let _ = inner.core.acknowledge(token);
+                }
+                // It could have waited for a stream, and each that it has found has room.
+                _ if inner.ack_mode == AckMode::Automatic && !inner.registry.is_blocked() => {
                     let _ = inner.core.acknowledge(token);
                 }
                 streams => {
@@ -460,7 +476,14 @@ impl Dispatched {
                 }
             }
         }
-        inner.registry.dispatch(topic, message, self);
+        if !inner.registry.dispatch(topic, message, self) {
+            inner.unclaimed.count();
+        }
+        self.acknowledge(inner);
+    }
+
+    /// Gives the acknowledgements that are due.
+    pub(crate) fn acknowledge(&mut self, inner: &mut Inner) {
         for ack in self.due.drain(..) {
             if let Some(token) = ack.give_locked() {
                 let _ = inner.core.acknowledge(token);

@@ -304,6 +304,7 @@ impl Closer {
             inner.core.discard_session();
             notices.collect(&mut inner, shared);
             inner.registry.close(&mut notices.wakers);
+            inner.close_unclaimed(&mut notices);
             inner.wake_publishers(&mut notices.wakers);
             inner.closing.take_all(&mut notices.wakers);
             inner.tell_last(status, &mut notices);

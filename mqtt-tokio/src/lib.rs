@@ -20,6 +20,7 @@ mod subscription;
 pub mod testing;
 mod timer;
 mod transport;
+mod unclaimed;
 mod uri;
 mod waiting;
 

@@ -340,19 +340,25 @@ impl Registry {
         self.routes.of(topic, &self.filters).len()
     }
 
-    /// Gives the message once to each stream with a filter that matches.
+    /// Gives the message once to each stream with a filter that matches. False if there is none.
     #[inline]
     pub(crate) fn dispatch(
         &mut self,
         topic: TopicNameRef<'_>,
         message: ReceivedMessage,
         into: &mut Dispatched,
-    ) {
-        let Some((last, others)) = self.routes.of(topic, &self.filters).split_last() else { return };
+    ) -> bool {
+        let Some((last, others)) = self.routes.of(topic, &self.filters).split_last() else { return false };
         for stream in others {
             deliver(stream, message.share(), &mut self.pressures, into);
         }
         deliver(last, message, &mut self.pressures, into);
+        true
+    }
+
+    /// Gives the message to this stream alone.
+    pub(crate) fn deliver(&mut self, stream: &Queue, message: ReceivedMessage, into: &mut Dispatched) {
+        deliver(stream, message, &mut self.pressures, into);
     }
 
     /// A message on this topic was too large and is not coming: each stream that would have got it counts it.

@@ -23,6 +23,7 @@ use crate::error::PublishError;
 use crate::notices::Notices;
 use crate::registry::Registry;
 use crate::status::{self, Status, StatusStream};
+use crate::unclaimed::Unclaimed;
 use crate::waiting::{Completions, Crowd};
 
 /// All profiles share one core: the profile of the handle limits the methods.
@@ -113,6 +114,7 @@ pub(crate) struct Inner {
     /// Those who wait for the end.
     pub(crate) closing: Crowd,
     pub(crate) registry: Registry,
+    pub(crate) unclaimed: Unclaimed,
     pub(crate) phase: Phase,
     /// How many publishes were in flight and in the queue when the client was closed.
     pub(crate) undelivered: [usize; 2],
@@ -126,7 +128,7 @@ pub(crate) struct Inner {
 }
 
 impl Shared {
-    pub(crate) fn new(core: Core, ack_mode: AckMode, has_store: bool) -> Self {
+    pub(crate) fn new(core: Core, ack_mode: AckMode, has_store: bool, unclaimed: Unclaimed) -> Self {
         let start = Instant::now();
         Self {
             inner: Mutex::new(Inner {
@@ -145,6 +147,7 @@ impl Shared {
                 savers: Crowd::default(),
                 closing: Crowd::default(),
                 registry: Registry::default(),
+                unclaimed,
                 phase: Phase::Open,
                 undelivered: [0; 2],
                 ack_mode,

@@ -40,6 +40,12 @@ pub enum Status {
     /// ([`Oversize::Skip`](mqtt_client::Oversize::Skip)). The streams that would have got it count it as
     /// [`missed`](crate::ReceivedMessage::missed) and [`dropped`](crate::Subscription::dropped).
     Skipped(SkippedMessage),
+    /// Messages of a kept Session were dropped, since no stream wanted them [in time](crate::Builder::claim_within), or
+    /// because too many of them waited for one: see [After a restart](crate#after-a-restart). Told once the time is over.
+    Unclaimed {
+        /// How many.
+        count: u64,
+    },
     /// The application disconnected.
     Disconnected,
 }

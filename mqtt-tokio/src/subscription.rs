@@ -17,10 +17,10 @@ use crate::registry::{Overflow, Pressure, Queue};
 use crate::shared::{Answer, Handle, Inner, Phase, Shared};
 
 /// The default of [`Subscribe::buffer`].
-const BUFFER_LEN: usize = 1_000;
+pub(crate) const BUFFER_LEN: usize = 1_000;
 
 /// The default of [`Subscribe::buffer_size`].
-const BUFFER_SIZE: usize = 16 * 1024 * 1024;
+pub(crate) const BUFFER_SIZE: usize = 16 * 1024 * 1024;
 
 /// A subscription that is being made: `.await` it to get the [`Subscription`], after the SUBACK.
 ///
@@ -66,11 +66,12 @@ impl<'c> Subscribe<'c> {
         let filters = self.filters?;
         let queue = Arc::new(Queue::new(self.buffer_len, self.buffer_size, self.overflow));
         // From here on, dropping the subscription cleans up, wherever this future is dropped.
-        let subscription = Subscription {
+        let mut subscription = Subscription {
             filters: filters.iter().map(|(filter, _)| filter.clone()).collect(),
             handle: self.handle.clone(),
             queue,
             local: VecDeque::new(),
+            claimed: None,
         };
         // What must be asked for, and the QoS of what another stream has already.
         let (mut asked, mut known) = (Vec::new(), Vec::new());
@@ -94,6 +95,7 @@ impl<'c> Subscribe<'c> {
             let token = inner.core.subscribe(asked.clone())?;
             asked.iter().for_each(|(filter, _)| inner.registry.asked(filter));
             let slot = inner.requests.open(token.index());
+            subscription.claim(&mut inner);
             Shared::unlock_and_wake(inner);
             Request { handle: self.handle, asked, token, slot, answered: false }
         };
@@ -109,6 +111,7 @@ impl<'c> Subscribe<'c> {
                 known.into_iter().filter_map(|known| known.map(SubackCode::Granted).or_else(|| codes.next()));
             return Err(SubscribeError::Refused(answers.collect()));
         }
+        subscription.claimed = None;
         Ok(subscription)
     }
 }
@@ -208,6 +211,8 @@ pub struct Subscription {
     queue: Arc<Queue>,
     /// Taken over from the queue, so that not every message costs a lock.
     local: VecDeque<ReceivedMessage>,
+    /// It has claimed messages, on this connection, and the application does not have it yet.
+    claimed: Option<u64>,
 }
 
 impl Subscription {
@@ -270,9 +275,17 @@ impl Subscription {
         answer(request).await
     }
 
+    /// Takes those messages that came before it and that no other stream wanted.
+    fn claim(&mut self, inner: &mut Inner) {
+        self.claimed = inner.claim(self.handle.shared(), &self.filters, &self.queue);
+    }
+
     /// Takes the stream out of the client; returns what no other stream wants. Does nothing the second time.
     fn leave(&mut self, inner: &mut Inner) -> Vec<TopicFilter> {
         let orphans = inner.registry.remove(std::mem::take(&mut self.filters), &self.queue);
+        if let Some(connection) = self.claimed.take() {
+            inner.put_back(connection, &self.queue);
+        }
         let mut due: Vec<_> = self.local.drain(..).filter_map(ReceivedMessage::abandon).collect();
         self.queue.lock().abandon(&mut due);
         for token in due.into_iter().filter_map(Ack::give_locked) {
