@@ -139,7 +139,8 @@ impl Core {
         let (id, qos) = connected.acks.acknowledge(token).ok_or(AcknowledgeError::Stale)?;
         if qos == QoS::ExactlyOnce {
             // The application has it: from here on a second copy is not for it, on this connection or a later one.
-            self.remember_received(id);
+            let digest = connected.acks.digest(id);
+            self.remember_received(id, digest);
         }
         self.send_acknowledgements();
         Ok(())
@@ -149,7 +150,8 @@ impl Core {
         let Link::Connected(connected) = &self.link else { return Err(AcknowledgeError::Stale) };
         let (id, qos) = connected.acks.get(token).ok_or(AcknowledgeError::Stale)?;
         if qos == QoS::ExactlyOnce {
-            self.remember_received(id);
+            let digest = connected.acks.digest(id);
+            self.remember_received(id, digest);
         }
         Ok(())
     }

@@ -243,13 +243,11 @@ impl Core {
                     self.acknowledge_duplicate(id, known);
                     return None;
                 }
+                let digest = (!tells).then(|| digest(&publish));
                 if self.options.ack_mode == AckMode::Automatic {
-                    self.remember_received(id);
-                    if !tells {
-                        let digest = digest(&publish);
-                        self.session.received.remember(id, digest);
-                        self.journal.received(id, Some(digest));
-                    }
+                    self.remember_received(id, digest);
+                } else if let Some(digest) = digest {
+                    connected.acks.remember(id, digest);
                 }
                 self.due(id, QoS::ExactlyOnce)
             }

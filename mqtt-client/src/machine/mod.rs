@@ -327,11 +327,18 @@ impl Core {
         self.journal.barrier();
     }
 
-    /// The application has the QoS 2 message with `id`: a second copy is not for it.
+    /// The application has the QoS 2 message with `id`: a second copy is not for it. With MQTT 3.1, what it was says
+    /// whether another one is a copy.
     #[inline]
-    pub(super) fn remember_received(&mut self, id: PacketId) {
-        if self.session.received.insert(id) {
-            self.journal.received(id, None);
+    pub(super) fn remember_received(&mut self, id: PacketId, digest: Option<u64>) {
+        let received = &mut self.session.received;
+        let mut news = received.insert(id);
+        if let Some(digest) = digest.filter(|_| received.digest(id) != digest) {
+            received.remember(id, digest);
+            news = true;
+        }
+        if news {
+            self.journal.received(id, digest);
         }
     }
 

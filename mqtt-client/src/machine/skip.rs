@@ -86,7 +86,7 @@ impl Core {
                     self.acknowledge_duplicate(id, known);
                     return false;
                 }
-                self.remember_received(id);
+                self.remember_received(id, None);
                 (id, QoS::ExactlyOnce)
             }
         };

@@ -152,6 +152,16 @@ impl AckQueue {
         self.exactly_once.contains(id)
     }
 
+    /// Notes what the QoS 2 message with `id` is, which is about to be pushed.
+    pub(crate) fn remember(&mut self, id: PacketId, digest: u64) {
+        self.exactly_once.remember(id, digest);
+    }
+
+    /// What the QoS 2 message with `id` is, if that is known.
+    pub(crate) fn digest(&self, id: PacketId) -> Option<u64> {
+        self.exactly_once.digest(id)
+    }
+
     pub(crate) fn push(&mut self, id: PacketId, qos: QoS) -> AckToken {
         let sequence = self.first + self.pending.len() as u64;
         if qos == QoS::ExactlyOnce {
