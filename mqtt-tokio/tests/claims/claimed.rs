@@ -42,6 +42,11 @@ async fn what_comes_before_its_stream_waits_for_it() {
             assert_eq!(take_all(&mut second), [1, 4]);
             settle().await;
             assert_eq!((unacknowledged(&broker), client.unclaimed()), (0, 0));
+            // One that finds its stream while others could still come.
+            publish(&broker, "a/x", 8, qos);
+            settle().await;
+            assert_eq!(unacknowledged(&broker), usize::from(mode == AckMode::Manual));
+            assert_eq!(take_all(&mut first), [8]);
             tokio::time::sleep(secs(10)).await;
             assert_eq!(
                 (take_all(&mut first), take_all(&mut second), client.unclaimed()),
@@ -71,10 +76,11 @@ async fn acknowledgements_leave_in_the_order_of_receipt() {
         order
     });
     settle().await;
-    let b = client.subscribe("b", QoS::ExactlyOnce).await.unwrap();
+    let subscribe = |filter| timeout(secs(1), client.subscribe(filter, QoS::ExactlyOnce).into_future());
+    let b = subscribe("b").await.unwrap().unwrap();
     settle().await;
     assert!(!order.is_finished());
-    let a = client.subscribe("a", QoS::ExactlyOnce).await.unwrap();
+    let a = subscribe("a").await.unwrap().unwrap();
     assert_eq!(timeout(secs(1), order).await.unwrap().unwrap(), [1, 2, 3, 4, 5, 6]);
     drop((a, b));
 }
@@ -152,6 +158,7 @@ async fn a_subscription_that_is_not_made_keeps_nothing() {
             (0..4).for_each(|n| publish(&broker, ["b", "a/b"][n as usize % 2], n, qos));
             let client = connect(&broker, 4096, options()).await;
             settle().await;
+            let mut c = client.subscribe("c", qos).await.unwrap();
             // Given up before the SUBACK; with more than its buffer takes, or not.
             for buffer in [1, 2, 1000] {
                 let subscribe = client.subscribe("a/+", qos).buffer(buffer);
@@ -159,7 +166,9 @@ async fn a_subscription_that_is_not_made_keeps_nothing() {
                 settle().await;
             }
             if version == ProtocolVersion::V3_1_1 {
-                let refused = client.subscribe("a/#", qos).await;
+                let refused = client.subscribe_all([("a/#", qos), ("c", qos)]).into_future();
+                let (refused, ()) = tokio::join!(refused, async { publish(&broker, "c", 9, qos) });
+                assert_eq!(take_all(&mut c), [9]);
                 assert!(matches!(refused, Err(SubscribeError::Refused(_))), "{refused:?}");
             }
             let mut a = client.subscribe("a/+", qos).await.unwrap();
@@ -167,8 +176,15 @@ async fn a_subscription_that_is_not_made_keeps_nothing() {
             settle().await;
             assert_eq!(take_all(&mut a), [1, 3, 5], "{version:?} {qos:?} {mode:?}");
             assert_eq!(client.unclaimed(), 0);
+            // What the application had is its own to drop.
+            publish(&broker, "a/b", 6, qos);
+            settle().await;
+            drop(a);
+            settle().await;
+            assert!(take_all(&mut client.subscribe("a/+", qos).await.unwrap()).is_empty());
             tokio::time::sleep(secs(6)).await;
-            assert_eq!((client.unclaimed(), unacknowledged(&broker)), (2, 0));
+            let its_own = usize::from(mode == AckMode::Manual);
+            assert_eq!((client.unclaimed(), unacknowledged(&broker)), (2, its_own));
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use mqtt_codec::OwnedPacket;
-use mqtt_tokio::{AckMode, Drain, QoS};
+use mqtt_codec::{OwnedPacket, PacketType};
+use mqtt_tokio::testing::{Faults, OnSend, When};
+use mqtt_tokio::{AckMode, Drain, ProtocolVersion, QoS};
 use tokio::time::timeout;
 
 use crate::common::{broker, connect, options, secs, settle};
@@ -99,6 +100,17 @@ async fn the_time_is_over_while_there_is_no_connection() {
     assert_eq!(client.0.unclaimed(), 2);
 }
 
+/// What comes no second time is lost with the client, and told.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_closed_tells() {
+    let ((client, mut status), mut peer, _peers) = resumed(options()).await;
+    peer.send(message("a", 1, QoS::AtMostOnce)).await.unwrap();
+    peer.send(message("a", 1, QoS::AtLeastOnce)).await.unwrap();
+    settle().await;
+    client.disconnect(Drain::Now).await.unwrap();
+    assert_eq!((told(&mut status).await, client.unclaimed()), (vec![1], 1));
+}
+
 /// What was not claimed when the client is closed is the next client's.
 #[tokio::test(start_paused = true)]
 async fn the_next_client_gets_what_was_not_claimed() {
@@ -109,11 +121,65 @@ async fn the_next_client_gets_what_was_not_claimed() {
         let client = connect(&broker, 4096, options().version(version)).await;
         let mut status = client.status();
         settle().await;
-        client.disconnect(Drain::Queue(secs(1))).await.unwrap();
+        let silent = Faults::none().on_send(PacketType::Puback, When::Always, OnSend::Drop);
+        broker.with(|it| it.set_faults(silent));
+        drop(client.publish("x", "").qos(QoS::AtLeastOnce).receipt().await.unwrap());
+        // The time is over before it is closed.
+        assert!(client.disconnect(Drain::Queue(secs(20))).await.is_err());
         assert_eq!((client.unclaimed(), told(&mut status).await), (0, vec![]));
+        broker.with(|it| it.set_faults(Faults::none()));
         let client = connect(&broker, 4096, options().version(version)).await;
         let mut all = client.subscribe("#", qos).await.unwrap();
         settle().await;
         assert_eq!(take_all(&mut all), [0, 1, 2, 3], "{version:?} {qos:?}");
+    }
+}
+
+/// What a stream has is not for it again, acknowledged or not. With MQTT 3.1, mosquitto sends it without DUP when it was
+/// restarted: there it is known by what it was.
+#[tokio::test(start_paused = true)]
+async fn a_second_copy_of_what_was_claimed_is_known() {
+    for version in [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1] {
+        // When the stream comes: before the messages, or behind them, and then it has room for the first one only.
+        for (buffer, early) in [(1000, true), (1, false)] {
+            let ((client, _status), mut peer, mut peers) = resumed(options().version(version)).await;
+            let server = async {
+                if early {
+                    assert!(matches!(peer.recv().await.unwrap(), OwnedPacket::Subscribe { .. }));
+                }
+                for n in 1..=2 {
+                    peer.send(message("a", n, QoS::ExactlyOnce)).await.unwrap();
+                }
+                for _ in 0..2 {
+                    // SUBSCRIBE or PUBREC, which is not answered.
+                    peer.recv().await.unwrap();
+                }
+                drop(peer);
+                let mut peer = timeout(secs(3), peers.recv()).await.unwrap().unwrap();
+                peer.accept_with(PRESENT).await.unwrap();
+                for n in 1..=2 {
+                    peer.send(message("a", n, QoS::ExactlyOnce)).await.unwrap();
+                }
+                loop {
+                    let packet = peer.recv().await.unwrap();
+                    peer.answer(&packet).await.unwrap();
+                    if matches!(packet, OwnedPacket::Subscribe { .. }) {
+                        return peer;
+                    }
+                }
+            };
+            let subscribe = async {
+                if !early {
+                    settle().await;
+                }
+                client.subscribe("a", QoS::ExactlyOnce).buffer(buffer).await.unwrap()
+            };
+            let (mut stream, _peer) =
+                timeout(secs(10), async { tokio::join!(subscribe, server) }).await.unwrap();
+            settle().await;
+            assert_eq!(take_all(&mut stream), [1, 2], "{version:?} {buffer}");
+            tokio::time::sleep(secs(10)).await;
+            assert_eq!((take_all(&mut stream), client.unclaimed()), (vec![], 0));
+        }
     }
 }
