@@ -157,7 +157,7 @@ fn qos2_without_end() {
         (ProtocolVersion::V3_1_1, AckMode::Automatic, IDS),
         (ProtocolVersion::V3_1, AckMode::Automatic, DIGESTS),
         (ProtocolVersion::V3_1_1, AckMode::Manual, UNACKNOWLEDGED),
-        (ProtocolVersion::V3_1, AckMode::Manual, UNACKNOWLEDGED),
+        (ProtocolVersion::V3_1, AckMode::Manual, UNACKNOWLEDGED + DIGESTS),
     ] {
         let mut client = connected(kept().ack_mode(ack_mode), version);
         let mut packet = BytesMut::with_capacity(64);
