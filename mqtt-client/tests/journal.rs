@@ -474,7 +474,7 @@ fn changes_in_their_order() {
     client.poll_output(now).advance(len);
     let mut input = &b"\x20\x02\x00\x00\x90\x03\x00\x01\x02"[..];
     while client.handle_input(&mut input, now).unwrap().is_some() {}
-    assert_eq!(text(client.poll_changes()), ["put S1 11", "remove E1", "put S2 11", "remove Q1", "put F1 5"]);
+    assert_eq!(text(client.poll_changes()), ["put S1 11", "remove E1", "put S2 11", "put F1 5", "remove Q1"]);
     let mut input = &b"\x40\x02\x00\x02\x50\x02\x00\x03\x34\x06\x00\x01t\x00\x09!"[..];
     let mut acks = Vec::new();
     while let Some(event) = client.handle_input(&mut input, now).unwrap() {

@@ -144,7 +144,6 @@ impl Core {
         // MQTT 3.1 does not tell: what is in flight is sent again as if the Server had kept the Session, and the
         // subscriptions are made again, which changes nothing if it did.
         let unknown = self.version == ProtocolVersion::V3_1 && !self.options.clean_session;
-        self.set_unsettled(false);
         if !connack.session_present {
             if !unknown {
                 self.forget_in_flight();
@@ -155,6 +154,8 @@ impl Core {
             // It may be one that began with a CONNECT whose CONNACK was lost.
             self.resubscribe();
         }
+        // Behind the requests that follow from it: a crash in between must leave the one or the other in the store.
+        self.set_unsettled(false);
         let keep_alive =
             KeepAlive::new(self.options.keep_alive, self.options.pingresp_timeout, last_sent, now);
         let outgoing = &self.session.outgoing;
@@ -377,21 +378,17 @@ impl Core {
     fn handle_suback<'a>(&mut self, id: PacketId, codes: SubackCodes<'a>, now: Time) -> Handled<'a> {
         let Some(owner) = self.session.ids.get(id) else { return Ok(self.unknown()) };
         let Owner::Request(place) = owner else { return Err(wrong(PacketType::Suback, id)) };
-        let kind = self.session.requests.get(place).map(|request| &request.kind);
-        let Some(Kind::Subscribe(filters) | Kind::Resubscribe(filters)) = kind else {
-            return Err(wrong(PacketType::Suback, id));
+        let Some(request) = self.session.requests.get(place) else { return Ok(None) };
+        let (filters, again) = match &request.kind {
+            Kind::Subscribe(filters) => (filters, false),
+            Kind::Resubscribe(filters) => (filters, true),
+            Kind::Unsubscribe(_) => return Err(wrong(PacketType::Suback, id)),
         };
         if filters.len() != codes.len() {
             let (requested, received) = (filters.len(), codes.len());
             return Err(ProtocolViolation::SubackCount { requested, received }.into());
         }
-        let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
-        self.note_progress(now);
-        let (filters, again) = match &request.kind {
-            Kind::Subscribe(filters) => (filters, false),
-            Kind::Resubscribe(filters) => (filters, true),
-            Kind::Unsubscribe(_) => return Ok(None),
-        };
+        // Before the request is over: a crash in between must leave the one or the other in the store.
         for ((filter, qos), code) in filters.iter().zip(codes.iter()) {
             match code {
                 _ if !request.is_current(filter) => {}
@@ -407,23 +404,22 @@ impl Core {
                 }
             }
         }
+        let Some((token, _)) = self.finish_request(place, id) else { return Ok(None) };
+        self.note_progress(now);
         Ok(if again { None } else { Some(Event::Subscribed { token, codes }) })
     }
 
     fn handle_unsuback<'a>(&mut self, id: PacketId, now: Time) -> Handled<'a> {
         let Some(owner) = self.session.ids.get(id) else { return Ok(self.unknown()) };
         let Owner::Request(place) = owner else { return Err(wrong(PacketType::Unsuback, id)) };
-        let kind = self.session.requests.get(place).map(|request| &request.kind);
-        if !matches!(kind, Some(Kind::Unsubscribe(_))) {
-            return Err(wrong(PacketType::Unsuback, id));
+        let Some(request) = self.session.requests.get(place) else { return Ok(None) };
+        let Kind::Unsubscribe(filters) = &request.kind else { return Err(wrong(PacketType::Unsuback, id)) };
+        // Before the request is over, as with SUBACK.
+        for filter in filters.iter().filter(|filter| request.is_current(filter)) {
+            self.session.subscriptions.remove(filter, &mut self.journal);
         }
-        let Some((token, request)) = self.finish_request(place, id) else { return Ok(None) };
+        let Some((token, _)) = self.finish_request(place, id) else { return Ok(None) };
         self.note_progress(now);
-        if let Kind::Unsubscribe(filters) = &request.kind {
-            for filter in filters.iter().filter(|filter| request.is_current(filter)) {
-                self.session.subscriptions.remove(filter, &mut self.journal);
-            }
-        }
         Ok(Some(Event::Unsubscribed { token }))
     }
 }

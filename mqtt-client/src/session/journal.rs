@@ -9,9 +9,9 @@
 //! | state | Packet Identifier, what it waits for | when it goes into flight, and at the PUBREC | after the message |
 //! | expiry | when a queued message expires | on `expire` | when it is in flight, or after the message |
 //! | received | the identifier of a QoS 2 message | when the application has it | at its PUBREL |
-//! | request | filters without their answer | when it is accepted | when it is answered |
+//! | request | filters without their answer | when it is accepted | when it is answered, after what that changes |
 //! | subscription | filter and QoS | at the SUBACK | at the UNSUBACK |
-//! | connecting | that a CONNECT was sent | before it is | at the CONNACK |
+//! | connecting | that a CONNECT was sent | before it is | after what the CONNACK changes |
 //!
 //! A message without a state is queued; a state without a message is over, unless it is a PUBREL.
 
