@@ -80,6 +80,13 @@ impl Outbox {
         self.len
     }
 
+    /// All bytes, whether they may go out or not, for the search of all states.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<u8> {
+        let segments = self.front.iter().map(|segment| &segment[..]).chain([&self.tail[..]]);
+        segments.collect::<Vec<_>>().concat()
+    }
+
     /// Whether QoS 0 publishes that are queued should stay there.
     #[inline]
     pub(crate) const fn is_full(&self) -> bool {

@@ -247,6 +247,11 @@ impl Core {
         self.pump();
     }
 
+    #[cfg(test)]
+    fn is_queue_paused(&self) -> bool {
+        self.queue_paused
+    }
+
     pub(crate) fn poll_output(&mut self, now: Time) -> Output<'_> {
         self.expire_due(now);
         self.pump();

@@ -207,6 +207,14 @@ impl Journal {
         }
     }
 
+    /// What is not fetched; whether all is saved; how far from `taken` on the output opens with each batch that is
+    /// fetched, and is open. For the search of all states.
+    #[cfg(test)]
+    pub(crate) fn view(&self, taken: u64) -> (&[Change], bool, Vec<u64>, u64) {
+        let ahead = self.fetched.iter().map(|(_, offset)| offset.saturating_sub(taken)).collect();
+        (&self.changes, self.noted == self.saved, ahead, self.open_until.saturating_sub(taken))
+    }
+
     /// The output starts to count anew.
     pub(crate) fn connection_ended(&mut self) {
         self.open_until = 0;

@@ -365,7 +365,7 @@ impl Outgoing {
     }
 
     /// The numbers of the last publish and PUBREC.
-    pub(super) fn counters(&self) -> (u64, u64) {
+    pub(crate) fn counters(&self) -> (u64, u64) {
         (self.last_number, self.pubrecs)
     }
 

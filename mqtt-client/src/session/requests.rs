@@ -116,7 +116,7 @@ impl Requests {
     }
 
     /// The number for the next one that is put back.
-    pub(super) const fn next_number(&self) -> u64 {
+    pub(crate) const fn next_number(&self) -> u64 {
         self.last_number + 1
     }
 

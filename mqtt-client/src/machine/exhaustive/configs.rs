@@ -1,5 +1,7 @@
 //! What is explored.
 
+mod journal;
+
 use mqtt_codec::{ProtocolVersion, QoS};
 
 use super::search::explore;
@@ -24,6 +26,10 @@ const NO_FAULTS: Faults = Faults {
     restart: false,
     cancel: false,
     hold: false,
+    crash: false,
+    gap: false,
+    expire: false,
+    pause: false,
     timers: false,
 };
 
@@ -44,6 +50,8 @@ const PLAIN: Config = Config {
     manual: false,
     pipeline: false,
     queue_qos0: false,
+    journal: false,
+    transactions: false,
     faults: LINK,
     max_states: 2_000_000,
 };
@@ -210,6 +218,24 @@ fn version_3_1() {
     explore(&Config { name: "3.1 in 2 1", incoming: &[Q2, Q1], version, faults, ..PLAIN });
     let faults = Faults { timers: true, ..faults };
     explore(&Config { name: "3.1 timers", publishes: &[Q1], version, faults, ..PLAIN });
+}
+
+/// Where it is not: the client goes on as if it were, so that QoS 2 is once for each Session of the Server.
+#[test]
+fn version_3_1_with_lost_sessions() {
+    let faults = Faults { gap: true, ..LINK };
+    let lost = Config { version: ProtocolVersion::V3_1, faults, ..PLAIN };
+    explore(&Config { name: "3.1 lost, out 2 1", publishes: &[Q2, Q1], ..lost });
+    explore(&Config { name: "3.1 lost, in 2 1", incoming: &[Q2, Q1], ..lost });
+    explore(&Config { name: "3.1 lost, subscribe", requests: 1, ..lost });
+}
+
+#[test]
+fn expiring_and_pausing() {
+    let faults = Faults { cut: true, expire: true, ..NO_FAULTS };
+    explore(&Config { name: "expire 2 1", publishes: &[Q2, Q1], window: 1, faults, ..PLAIN });
+    let faults = Faults { pause: true, ..LINK };
+    explore(&Config { name: "pause 2 1", publishes: &[Q2, Q1], faults, ..PLAIN });
 }
 
 /// What tells two states apart leaves parts of the core out, each for a reason: see `project.rs`. A new field needs one

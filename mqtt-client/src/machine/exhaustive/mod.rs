@@ -2,7 +2,7 @@
 //! be reached, for a few messages.
 //!
 //! - `search.rs`: breadth first through all states; the fair continuation of each.
-//! - `world.rs`: a state: core, link, Server, monitor; all steps from it.
+//! - `world.rs`: a state: core, link, Server, store, monitor; all steps from it; `world/disk.rs` is the store.
 //! - `server.rs`: a conforming Server, as far as its state goes.
 //! - `monitor.rs`: the rules, checked at each step from what crosses the border of the core.
 //! - `project.rs`: what of the core tells two states apart.
@@ -14,6 +14,9 @@
 //! Packets under way make no difference: that one was taken shows only when the connection ends, and the Server can keep
 //! its answers for as long as it likes. In the same way a packet of the Server arrives when it is sent; that one was lost
 //! on its way is a Server that has not sent it. Packets arrive whole: the core does nothing with a part of one.
+//!
+//! With a journal, changes are fetched at any moment and written one by one; a crash, at any moment too, leaves what is
+//! written. The monitor then knows what must have survived: everything whose mark was saved, and whatever was sent.
 
 mod configs;
 mod monitor;
@@ -50,6 +53,10 @@ struct Config {
     manual: bool,
     pipeline: bool,
     queue_qos0: bool,
+    /// A store keeps the Session, change by change.
+    journal: bool,
+    /// It writes batches as a whole, each with what the application has made of messages; these it acknowledges.
+    transactions: bool,
     faults: Faults,
     /// More states are no longer a small bound.
     max_states: usize,
@@ -82,6 +89,15 @@ struct Faults {
     cancel: bool,
     /// The application holds messages before it acknowledges them.
     hold: bool,
+    /// The program crashes, and goes on with what was stored.
+    crash: bool,
+    /// A Session may begin with a CONNECT whose CONNACK is lost: the next CONNECT finds it. And with MQTT 3.1 no CONNACK
+    /// tells of one.
+    gap: bool,
+    /// Queued messages expire.
+    expire: bool,
+    /// The application pauses the queue.
+    pause: bool,
     /// Deadlines pass; packets are sent again by time; the application pings.
     timers: bool,
 }
@@ -103,6 +119,7 @@ impl Config {
             .ack_mode(if self.manual { AckMode::Manual } else { AckMode::Automatic })
             .pipeline(self.pipeline)
             .queue_qos0(self.queue_qos0)
+            .journal(self.journal)
             .fallback(Fallback::Never)
             .retransmission(timed)
             .ack_timeout(self.faults.timers.then_some(Duration::from_secs(10)))

@@ -8,12 +8,11 @@
 //! - offsets in the stream: only their distance from what is taken already matters, and that is kept.
 //! - the clock: only distances from now matter. Nothing but [`Timeout`](super::world::Action) moves it.
 //! - the numbers of entries and of PUBRECs, which only grow: payloads and lists have the same order.
-//! - the journal: it is off, and nothing in the core depends on it.
+//! - the journal, and what gets into its records: `world/disk.rs` does that, if it is on.
 //! - counters (`stats`), capacities and the backlogs of the outbox: nothing here comes near 64 KiB.
 //! - the hash table of identifiers: each that is in use is in its entry, and [`consistent`] compares the two.
 //! - options, the encoded CONNECT, the decoder: the same in all states of a search.
 //! - waiting events: there are none between two actions, since the application fetches them.
-//! - when messages expire: none does, since no action sets a time to live.
 //! - where the packet of a timer ends: a moment that is due is kept, and what is not wholly taken is in the output.
 //! - how often a packet was sent again by time: the search uses a wait that does not grow.
 //!
@@ -49,6 +48,9 @@ pub(super) fn hash(core: &Core, now: Time, state: &mut impl Hasher) {
     }
     for (_, request) in session.requests.iter() {
         (&request.kind, request.id, request.dup, request.outdated(), ahead(request.sent_at())).hash(state);
+    }
+    for (place, _) in outgoing.iter() {
+        outgoing.expiry(place).map(|at| at.saturating_since(now)).hash(state);
     }
     session.requests.len().hash(state);
     session.subscriptions.hash(state);

@@ -112,7 +112,7 @@ impl Search<'_> {
     fn expand(&mut self, at: u32, world: &World, queue: &mut VecDeque<(u32, World)>) {
         let fair = world.fair();
         if fair.is_none() {
-            if let Err(why) = world.quiescent() {
+            if let Err(why) = world.quiescent(self.config) {
                 self.fail(at, None, &why);
             }
         }

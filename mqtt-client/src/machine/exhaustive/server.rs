@@ -107,10 +107,10 @@ pub(super) struct Server {
     pub(super) phase: Phase,
     /// The transport takes bytes, and none of them arrives any more.
     pub(super) deaf: bool,
-    /// It has a Session and has told the client of it. A Session that the client was never told of is taken as new by
-    /// both: else a Server that forgets, and whose CONNACK is then lost, would claim the next time that it remembers.
-    /// MQTT has no means against that.
+    /// It has a Session that the next CONNECT can find. Unless `gap`, one that the client was never told of is taken as
+    /// new by both: else a Server that forgets, and whose CONNACK is then lost, claims the next time that it remembers.
     told: bool,
+    gap: bool,
     /// The QoS 2 identifiers without their PUBREL, with the number of the message.
     held: Vec<(u16, u8)>,
     /// Answers that may go now or later, in any order; sorted.
@@ -129,7 +129,7 @@ pub(super) enum Received {
     Accepted(u8),
     /// The client acknowledged the message with this number, for good.
     Acknowledged(u8),
-    /// The Session was lost: these messages go with it.
+    /// A new Session began: these messages went with the last one.
     Lost(Vec<u8>),
 }
 
@@ -143,6 +143,7 @@ impl Server {
             phase: Phase::Closed,
             deaf: false,
             told: false,
+            gap: config.faults.gap,
             held: Vec::new(),
             answers: Vec::new(),
             outgoing,
@@ -193,6 +194,12 @@ impl Server {
         !self.answers[..at].contains(&self.answers[at])
     }
 
+    /// The identifier under which it has sent one of its messages.
+    pub(super) fn id_of(&self, number: u8) -> Option<u16> {
+        let sent = |out: &&Outgoing| out.number == number && out.stage != Stage::Queued;
+        self.outgoing.iter().find(sent).map(|out| out.id)
+    }
+
     /// Whether a CONNECT now can find the Session.
     pub(super) const fn has_session(&self) -> bool {
         self.told
@@ -209,10 +216,11 @@ impl Server {
         match packet {
             Packet::Connect(connect) => {
                 let present = keep && self.told && !connect.clean_session;
-                self.told &= present;
+                self.told = (self.told && present) || self.gap;
                 let tells = connect.version == ProtocolVersion::V3_1_1;
                 self.phase = Phase::Greeted(present && tells);
-                return Ok(Received::Lost(self.resume(present)));
+                let lost = self.resume(present);
+                return Ok(if present { Received::Nothing } else { Received::Lost(lost) });
             }
             Packet::Publish(publish) => {
                 let number = number(publish.payload)?;

@@ -1,12 +1,17 @@
 //! One state of the search: the real core, a Server, the link between, and the monitor; and the steps from it.
 
 mod actions;
+mod crash;
+mod disk;
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use mqtt_codec::{Decoded, Decoder, Direction, Packet, PacketId, QoS, TopicFilter, TopicName};
+use mqtt_codec::{
+    Decoded, Decoder, Direction, Packet, PacketId, ProtocolVersion, QoS, TopicFilter, TopicName,
+};
 
 use super::monitor::{Check, Monitor, Progress, check};
 use super::server::{Answer, Phase, Received, Server};
@@ -18,6 +23,7 @@ use crate::session::Session;
 use crate::state::State;
 use crate::time::Time;
 pub(super) use actions::Action;
+use disk::Disk;
 
 /// Rogue acknowledgements name this identifier when they are to be unknown.
 const UNKNOWN: u16 = 99;
@@ -26,12 +32,14 @@ const UNKNOWN: u16 = 99;
 pub(super) struct World {
     core: Core,
     now: Time,
-    /// The output of the core, and the byte of it that was taken already.
+    /// The output of the core, what of it waits for the journal, and the byte of it that was taken already.
     out: Vec<u8>,
+    gated: Vec<u8>,
     partial: Option<u8>,
     /// The identifiers of the client in it.
     ids_in_output: Vec<u16>,
     server: Server,
+    disk: Disk,
     monitor: Monitor,
     /// The publish that the present action must resolve.
     expected: Option<u8>,
@@ -47,9 +55,11 @@ impl World {
             core,
             now: Time::ZERO,
             out: Vec::new(),
+            gated: Vec::new(),
             partial: None,
             ids_in_output: Vec::new(),
             server,
+            disk: Disk::default(),
             monitor,
             expected: None,
             answered: None,
@@ -59,7 +69,10 @@ impl World {
     /// What is the same in two worlds that will behave the same.
     pub(super) fn hash(&self, state: &mut impl Hasher) {
         project::hash(&self.core, self.now, state);
-        (&self.out, self.partial, &self.server).hash(state);
+        (&self.out, &self.gated, self.partial, &self.server).hash(state);
+        if self.core.journal().is_enabled() {
+            self.disk.hash(&self.core, state);
+        }
         self.monitor.hash(state);
     }
 
@@ -80,24 +93,30 @@ impl World {
     }
 
     /// Nothing is left to be done: nothing may be missing.
-    pub(super) fn quiescent(&self) -> Check {
+    pub(super) fn quiescent(&self, config: &Config) -> Check {
         self.monitor.quiescent()?;
         let session = self.core.session();
         check!(session.outgoing.is_empty() && session.requests.is_empty(), "something is left");
-        check!(session.received.is_empty(), "identifiers of received messages are left");
+        // In the gap, those of a Session that the Server has lost stay until the Server uses them again.
+        check!(config.faults.gap || session.received.is_empty(), "identifiers of received messages are left");
         let subscribed = !session.subscriptions.is_empty();
         check!(subscribed == self.server.subscribed, "subscribed: {subscribed}, which the Server denies");
-        Ok(())
+        self.disk.quiescent(subscribed && self.core.journal().is_enabled())
     }
 
     /// Does it, and checks everything.
     pub(super) fn apply(&mut self, action: Action, config: &Config) -> Check {
         (self.expected, self.answered) = (None, None);
         self.monitor.may_fail = false;
+        let paused = self.core.is_queue_paused();
+        let in_flight = self.core.session().outgoing.in_flight();
         match action {
             Action::Byte | Action::Take | Action::TakeAndForget | Action::Lose => self.take(action)?,
             Action::Cut => self.cut(),
-            Action::Timeout => self.timeout(),
+            Action::Timeout => self.timeout()?,
+            Action::Fetch => self.fetch()?,
+            Action::Write => self.write(config)?,
+            Action::Crash => self.crash(config)?,
             Action::Connack | Action::Refuse => self.connack(action == Action::Connack)?,
             Action::Answer(at) => {
                 let answer = self.server.answers.remove(at.into());
@@ -109,6 +128,10 @@ impl World {
             _ => self.command(action, config)?,
         }
         self.settle(config)?;
+        if paused && self.core.is_queue_paused() {
+            let now = self.core.session().outgoing.in_flight();
+            check!(now <= in_flight, "a message goes into flight though the queue is paused");
+        }
         match self.pubrec(action) {
             Some(id) if !self.ids_in_output.contains(&id) => Err(format!("PUBREC {id} is not answered")),
             _ => Ok(()),
@@ -150,10 +173,17 @@ impl World {
             Action::Acknowledge(at) | Action::Hold(at) => {
                 let token = self.monitor.tokens().nth(at.into()).ok_or("no such token")?;
                 let hold = matches!(action, Action::Hold(_));
+                if config.transactions {
+                    let number = self.monitor.received_as(token).ok_or("no such message")?;
+                    self.disk.process(number);
+                    self.core.barrier();
+                }
                 self.monitor.acknowledges(token, hold);
                 let done = if hold { self.core.hold(token) } else { self.core.acknowledge(token) };
                 done.map_err(|error| error.to_string())?;
             }
+            Action::Pause => self.core.pause_queue(!self.core.is_queue_paused()),
+            Action::Expire => self.expire()?,
             other => return Err(format!("{other:?} is no command")),
         }
         Ok(())
@@ -171,6 +201,7 @@ impl World {
             Ok(None) | Err(_) if publish.qos == QoS::AtMostOnce => Progress::Resolved,
             other => return Err(format!("publish: {other:?}")),
         };
+        publish.safety.mark = self.core.journal().mark();
         Ok(())
     }
 
@@ -183,6 +214,15 @@ impl World {
             _ => self.core.unsubscribe(vec![filter]),
         };
         self.monitor.requests[at] = Progress::Pending(token.map_err(|error| error.to_string())?);
+        self.monitor.request_safety[at].mark = self.core.journal().mark();
+        Ok(())
+    }
+
+    fn expire(&mut self) -> Check {
+        let (at, token) = self.last_token().ok_or("no publish is left")?;
+        if self.core.expire(token, self.now + Duration::from_secs(1)).is_ok() {
+            self.monitor.publishes[at].expires = true;
+        }
         Ok(())
     }
 
@@ -230,11 +270,14 @@ impl World {
         self.partial = None;
     }
 
-    fn timeout(&mut self) {
+    fn timeout(&mut self) -> Check {
         self.now = self.core.poll_timeout().unwrap_or(self.now);
         if self.core.handle_timeout(self.now).is_err() {
             self.ended();
         }
+        let expiry = self.core.session().outgoing.first_expiry();
+        check!(expiry.is_none_or(|(time, _)| time > self.now), "what has expired waits on");
+        Ok(())
     }
 
     /// The transport takes a byte, or the next packet.
@@ -247,6 +290,9 @@ impl World {
         };
         if self.partial.is_none() {
             self.monitor.first_byte(&packet)?;
+            if self.core.journal().is_enabled() {
+                self.disk.backs(&packet, !self.core.session().subscriptions.is_empty())?;
+            }
         }
         if action == Action::Byte {
             self.partial = stream.first().copied();
@@ -263,7 +309,10 @@ impl World {
             Received::Nothing => {}
             Received::Accepted(number) => self.monitor.accepted(number)?,
             Received::Acknowledged(number) => self.monitor.taken_over(number)?,
-            Received::Lost(numbers) => self.monitor.lost(&numbers),
+            Received::Lost(numbers) => {
+                self.monitor.lost(&numbers);
+                self.monitor.session_began();
+            }
         }
         if matches!(packet, Packet::Disconnect) {
             self.ended();
@@ -292,7 +341,11 @@ impl World {
     fn send(&mut self, at: u8) -> Check {
         match self.server.send(at.into()) {
             Ok(sent) => {
-                self.monitor.publish_received(sent);
+                let noted = PacketId::new(sent.id).is_some_and(|id| {
+                    self.core.version() == ProtocolVersion::V3_1_1
+                        && self.core.session().received.contains(id)
+                });
+                self.monitor.publish_received(sent, noted);
                 self.deliver(&sent.encode())
             }
             Err(pubrel) => {
@@ -374,7 +427,7 @@ impl World {
             check!(self.core.acknowledge(stale).is_err(), "a stale token is good");
         }
         self.look_at_output()?;
-        if self.core.state() == State::Disconnected && self.out.is_empty() {
+        if self.core.state() == State::Disconnected && self.core.output_len() == 0 {
             self.ended();
         }
         self.bound_ids(config);
@@ -385,7 +438,8 @@ impl World {
         let mut segments = Vec::new();
         self.core.poll_output(self.now).segments(usize::MAX, &mut segments);
         self.out = segments.concat();
-        let stream: Vec<u8> = self.partial.iter().chain(&self.out).copied().collect();
+        self.gated = self.core.outbox().all().split_off(self.out.len());
+        let stream: Vec<u8> = self.partial.iter().chain(&self.out).chain(&self.gated).copied().collect();
         let decoder = Decoder::new(self.core.version(), Direction::ToServer);
         let mut rest = &stream[..];
         let mut acknowledgements = 0;

@@ -19,6 +19,9 @@ const MAX_OUTPUT: usize = 8;
 /// The same for acknowledgements that wait for the application.
 const MAX_DUE: usize = 3;
 
+/// So many batches are being written at once.
+const MAX_BATCHES: usize = 2;
+
 /// What can happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Action {
@@ -47,6 +50,16 @@ pub(in super::super) enum Action {
     Lose,
     /// The transport breaks.
     Cut,
+    /// What has changed is fetched, to be written.
+    Fetch,
+    /// The store writes one change, or a whole batch.
+    Write,
+    /// The program crashes, and starts again with what is written.
+    Crash,
+    /// The application pauses the queue, or lets it go on.
+    Pause,
+    /// The last message of the application is to expire.
+    Expire,
     /// What is due by the clock.
     Timeout,
     Connack,
@@ -74,7 +87,7 @@ impl World {
         };
         let faults = &config.faults;
         let state = self.core.state();
-        let room = self.out.len() < MAX_OUTPUT && self.monitor.due_len() <= MAX_DUE;
+        let room = self.out.len() + self.gated.len() < MAX_OUTPUT && self.monitor.due_len() <= MAX_DUE;
         let closed = self.server.phase == Phase::Closed;
         add(self.monitor.publishes.iter().any(|publish| publish.progress == Progress::ToDo), Action::Publish);
         add(self.monitor.requests.contains(&Progress::ToDo), Action::Request);
@@ -99,7 +112,12 @@ impl World {
         );
         add(faults.lose && has_output && !self.server.deaf, Action::Lose);
         add(faults.cut && !closed, Action::Cut);
-        add(faults.timers && room && self.core.poll_timeout().is_some(), Action::Timeout);
+        add(self.core.journal().has_changes() && self.disk.writing() < MAX_BATCHES, Action::Fetch);
+        add(self.disk.writing() > 0, Action::Write);
+        add(faults.crash, Action::Crash);
+        add(faults.pause, Action::Pause);
+        add(faults.expire && self.may_expire(), Action::Expire);
+        add((faults.timers || faults.expire) && room && self.core.poll_timeout().is_some(), Action::Timeout);
         if !closed && state != State::Disconnected {
             self.server_actions(config, room, &mut add);
         }
@@ -142,6 +160,15 @@ impl World {
     /// What a good link and a Server that answers do next; `None` if nothing is left to be done.
     pub(in super::super) fn fair(&self) -> Option<Action> {
         let connects = self.out.first() == Some(&0x10);
+        if self.core.is_queue_paused() {
+            return Some(Action::Pause);
+        }
+        if self.disk.writing() > 0 {
+            return Some(Action::Write);
+        }
+        if self.core.journal().has_changes() {
+            return Some(Action::Fetch);
+        }
         if self.core.state() == State::Disconnected {
             return Some(Action::Connect);
         }
@@ -172,6 +199,11 @@ impl World {
             Progress::Pending(token) => Some((at, token)),
             _ => None,
         })
+    }
+
+    /// Whether the last publish waits in the queue, and does not expire yet.
+    fn may_expire(&self) -> bool {
+        self.last_token().is_some_and(|(at, _)| !self.monitor.publishes[at].expires)
     }
 
     /// Whether an identifier is in use, and not for what this acknowledges.
