@@ -299,6 +299,10 @@ impl Outgoing {
         }
         // PUBRECs need not come in the order of the PUBLISHes, but publishes are numbered in it.
         again_places.sort_by_key(|&place| self.slab.get(place).map(|entry| entry.number));
+        // The last one first: what a crash leaves in flight goes before what it leaves in the queue.
+        for entry in again_places.iter().rev().filter_map(|&place| self.slab.get(place)) {
+            journal.requeued(entry.number);
+        }
         let mut kept = List::new();
         for place in again_places {
             kept.push_back(&mut self.slab, place);
@@ -336,7 +340,6 @@ impl Outgoing {
             if let Some(message) = entry.message.as_ref().filter(|_| attempted && !entry.attempted) {
                 journal.accepted(entry.number, message, true);
             }
-            journal.requeued(entry.number);
             entry.attempted = attempted;
             entry.stage = Stage::Queued;
             entry.id = None;

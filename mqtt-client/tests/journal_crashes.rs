@@ -1,10 +1,10 @@
-//! What a crash between any two changes leaves of requests and subscriptions.
+//! What a crash between any two changes leaves.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mqtt_client::bytes::Buf;
-use mqtt_client::{Change, Client, Options, PubSub, QoS, Session, Time, TopicFilter};
+use mqtt_client::{Change, Client, Message, Options, PubSub, QoS, Session, Time, TopicFilter, TopicName};
 
 type Store = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -93,4 +93,25 @@ fn a_connack_counts_after_what_follows_from_it() {
         save(&mut client, &mut store);
         assert_eq!(client.poll_output(Time::ZERO).chunk().first(), Some(&0x82));
     }
+}
+
+/// The Server has lost the Session, and both messages in flight wait in the queue again: the second one first, since
+/// what is in flight goes before the queue.
+#[test]
+fn messages_that_are_queued_again_keep_their_order() {
+    let (mut client, mut store) = (Client::<PubSub>::new(options()).unwrap(), Store::new());
+    for n in 1..=2 {
+        let message = Message::new(TopicName::try_from("t").unwrap(), format!("{n}")).qos(QoS::AtLeastOnce);
+        client.publish(message).unwrap();
+    }
+    dial(&mut client, &mut store);
+    feed(&mut client, b"\x20\x02\x00\x00");
+    assert_eq!(save(&mut client, &mut store), ["MMS", "MMSS"]);
+    client.handle_close();
+    dial(&mut client, &mut store);
+    client.pause_queue(true);
+    feed(&mut client, b"\x20\x02\x00\x00");
+    let changes = client.poll_changes().unwrap().changes;
+    let removed: Vec<_> = changes.iter().map(|change| change.key().unwrap().as_bytes()).collect();
+    assert_eq!(removed, [b"S\0\0\0\0\0\0\0\x02", b"S\0\0\0\0\0\0\0\x01"]);
 }
