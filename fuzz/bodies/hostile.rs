@@ -4,15 +4,16 @@
 //! of each kind are in flight all the time.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::Buf;
 use mqtt_client::{
-    AckMode, AckToken, Client, Event, Message, Options, PubSub, PublishToken, QoS, RequestToken, SessionLoss,
-    State, Time, TopicFilter, TopicName,
+    AckMode, AckToken, Client, Event, Message, Options, Oversize, PubSub, PublishToken, QoS, RequestToken,
+    Retransmission, SessionLoss, State, Time, Timed, TopicFilter, TopicName,
 };
 use mqtt_codec::ProtocolVersion;
 
-use super::{input::Input, wire};
+use super::{disk::Disk, input::Input, wire};
 
 const WINDOW: usize = 3;
 const MAX_QUEUE: usize = 4;
@@ -24,6 +25,8 @@ const FLOOD: usize = 112 * 1024;
 const BLOCK: usize = 4 * 1024;
 /// A flood that ends the connection again and again shows nothing more.
 const MAX_CONNECTIONS: usize = 20;
+/// The changes that may wait to be written, and those of the last packet.
+const MAX_CHANGES: usize = 16 * 1024 + 16;
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -40,6 +43,7 @@ pub(crate) fn run(data: &[u8]) {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(piece.min(rest.len()));
             world.feed(now);
+            world.pass_time();
             if takes {
                 world.take();
             }
@@ -54,6 +58,11 @@ pub(crate) fn run(data: &[u8]) {
 struct World {
     client: Client<PubSub>,
     version: ProtocolVersion,
+    now: Time,
+    /// Whether time goes on.
+    is_timed: bool,
+    /// With a journal.
+    disk: Option<Disk>,
     inbox: Vec<u8>,
     /// Taken from the client, and not yet a whole packet.
     wire: Vec<u8>,
@@ -70,7 +79,7 @@ impl World {
     fn new(settings: u8) -> Self {
         let bit = |bit: u8| settings >> bit & 1 == 1;
         let version = if bit(0) { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 };
-        let options = Options::new("c")
+        let mut options = Options::new("c")
             .version(version)
             .clean_session(bit(1))
             .ack_mode(if bit(2) { AckMode::Manual } else { AckMode::Automatic })
@@ -78,10 +87,21 @@ impl World {
             .max_in_flight(WINDOW as u32)
             .max_queue_len(MAX_QUEUE)
             .max_requests(3)
-            .max_packet_size(if bit(4) { 64 } else { 1 << 20 });
+            .max_packet_size(if bit(4) { 64 } else { 1 << 20 })
+            .oversize(if bit(5) { Oversize::Skip } else { Oversize::Close })
+            .journal(bit(7));
+        if bit(6) {
+            let timed = Timed::default().initial(Duration::from_secs(2)).cap(Duration::from_secs(4));
+            options = options
+                .retransmission(Retransmission::Timed(timed))
+                .ack_timeout(Some(Duration::from_secs(9)));
+        }
         let mut world = Self {
             client: Client::new(options).expect("these options are right"),
             version,
+            now: Time::ZERO,
+            is_timed: bit(6),
+            disk: bit(7).then(Disk::default),
             inbox: Vec::new(),
             wire: Vec::new(),
             publishes: HashSet::new(),
@@ -97,7 +117,7 @@ impl World {
 
     /// Connects, and asks for as much as the client takes.
     fn connect(&mut self) {
-        self.client.connect(Time::ZERO).expect("it is disconnected");
+        self.client.connect(self.now).expect("it is disconnected");
         self.connections += 1;
         self.inbox.clear();
         self.wire.clear();
@@ -143,10 +163,21 @@ impl World {
         }
     }
 
+    /// A second goes by.
+    fn pass_time(&mut self) {
+        if self.is_timed {
+            self.now = self.now + Duration::from_secs(1);
+            if self.client.handle_timeout(self.now).is_err() {
+                assert_eq!(self.client.state(), State::Disconnected);
+                self.connect();
+            }
+        }
+    }
+
     /// Whether the connection is still there.
     fn events(&mut self, input: &mut &[u8]) -> bool {
         loop {
-            match self.client.handle_input(input, Time::ZERO) {
+            match self.client.handle_input(input, self.now) {
                 Ok(Some(Event::Published { token, .. })) => {
                     assert!(self.publishes.remove(&token), "{token:?} is resolved twice, or never was");
                 }
@@ -169,8 +200,14 @@ impl World {
     }
 
     fn take(&mut self) {
-        let mut output = self.client.poll_output(Time::ZERO);
-        while output.has_remaining() {
+        loop {
+            if let Some(disk) = &mut self.disk {
+                disk.save(&mut self.client);
+            }
+            let mut output = self.client.poll_output(self.now);
+            if !output.has_remaining() {
+                break;
+            }
             let count = output.chunk().len();
             self.wire.extend_from_slice(output.chunk());
             output.advance(count);
@@ -187,7 +224,11 @@ impl World {
     }
 
     /// Whatever comes, this is all that the client keeps of it.
-    fn check(&self) {
+    fn check(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.fetch(&mut self.client);
+            assert!(disk.unwritten() <= MAX_CHANGES, "{} changes wait", disk.unwritten());
+        }
         let client = &self.client;
         assert!(client.in_flight_len() <= WINDOW);
         assert!(client.queue_len() <= MAX_QUEUE + WINDOW);
@@ -200,6 +241,12 @@ impl World {
     }
 
     fn end(mut self) {
+        if let Some(disk) = &mut self.disk {
+            // A crash leaves no more than there was.
+            disk.crash();
+            let len = disk.session().to_bytes().len();
+            assert!(len <= self.session_len + (self.fed / 7 + 1).min(65_535) * 2 + 64, "{len} bytes");
+        }
         self.client.discard_session();
         self.events(&mut &[][..]);
         assert!(self.publishes.is_empty(), "never resolved: {:?}", self.publishes);

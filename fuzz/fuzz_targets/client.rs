@@ -4,8 +4,12 @@
 
 #[path = "../bodies/client.rs"]
 mod body;
+#[path = "../bodies/disk.rs"]
+mod disk;
 #[path = "../bodies/input.rs"]
 mod input;
+#[path = "../bodies/ledger.rs"]
+mod ledger;
 #[path = "../bodies/peer.rs"]
 mod peer;
 #[path = "../bodies/wire.rs"]

@@ -3,6 +3,8 @@
 
 #[path = "../bodies/store.rs"]
 mod body;
+#[path = "../bodies/disk.rs"]
+mod disk;
 #[path = "../bodies/input.rs"]
 mod input;
 #[path = "../bodies/peer.rs"]

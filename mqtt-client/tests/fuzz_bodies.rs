@@ -5,10 +5,14 @@
 mod client;
 #[path = "../../fuzz/bodies/decode.rs"]
 mod decode;
+#[path = "../../fuzz/bodies/disk.rs"]
+mod disk;
 #[path = "../../fuzz/bodies/hostile.rs"]
 mod hostile;
 #[path = "../../fuzz/bodies/input.rs"]
 mod input;
+#[path = "../../fuzz/bodies/ledger.rs"]
+mod ledger;
 #[path = "../../fuzz/bodies/peer.rs"]
 mod peer;
 #[path = "../../fuzz/bodies/roundtrip.rs"]
@@ -74,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn client_random_bytes(data in vec(prop_oneof![4 => 0..24_u8, 1 => any::<u8>()], 0..600)) {
+    fn client_random_bytes(data in vec(prop_oneof![4 => 0..29_u8, 1 => any::<u8>()], 0..600)) {
         client::run(&data);
     }
 

@@ -25,6 +25,9 @@ const HELD: &[u8] = b"\x0a\x0c\x0c\x0c\x14\x00\x08\x00\x16\x01\x02\x00\x01\x00\x
 /// acknowledged there and on the next one.
 const STALE: &[u8] = b"\x00\x0a\x0c\x0e\x03\x01\x0e\x04\x02\x0e\x04\x03\x14\x01\x08\x01\x11\x00\x0a\x0c\x0e\x04\x04\x14\x00\x14\x01\x08\x00\x0a";
 
+/// The same with a store: what is saved goes out, one publish is taken back and one expires; two crashes.
+const CRASHED: &[u8] = b"\x1a\x01\x0a\x0c\x1a\xff\x02\x00\x01\x00\x01q\x19\x02\x05\x18\x01\x1b\x00\x0a\x0c\x0a\x0c\x1a\x02\x1b\x00\x0a\x0c\x10\x09\x0a\x0e\x26\x0a\x10\x14\x00\x0a";
+
 /// Texts for the target `topic`: filters, and the names that they are to be tried with.
 const TOPICS: &[(&[&str], &[&str])] = &[
     (&["sport/tennis/player1/#"], &["sport/tennis/player1", "sport/tennis/player1/score/wimbledon"]),
@@ -86,7 +89,7 @@ fn add_lists(seeds: &mut Seeds) {
     // To a Server that expects 3.1.1: a CONNECT of 3.1, and a SUBSCRIBE with DUP, which only that has.
     let old = b"\x02\x00\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x00\x00\x01a\x8a\x06\x00\x01\x00\x01a\x00";
     seeds.insert("split/connect-v3-1".into(), old.to_vec());
-    seeds.insert("client/stale".into(), [b"\x04\xfc", STALE].concat());
+    seeds.insert("client/stale".into(), [b"\x04\xfc\x07", STALE].concat());
     for (number, (filters, names)) in TOPICS.iter().enumerate() {
         let kinds = filters.iter().map(|text| (1_u8, text)).chain(names.iter().map(|text| (3, text)));
         let texts = kinds.flat_map(|(kind, text)| [&[kind, text.len() as u8], text.as_bytes()].concat());
@@ -125,13 +128,19 @@ fn seeds() -> Seeds {
         // The fields of the packet are made of its bytes: not the same packet, but one with much in it.
         add("roundtrip", &[&[old, packet_type as u8 - 1], &vector.bytes[2..]]);
         if to_server == 0 {
-            let after = [AFTER, STORED, HELD][number % 3];
+            let after = [AFTER, STORED, HELD, CRASHED][number % 4];
+            // Each setting that there is, with a journal where there is something for it.
+            let more = (number as u8 & 0x1f) | if number % 4 == 3 { 0x20 } else { 0 };
             let len = vector.bytes.len() as u8;
             add(
                 "hostile",
-                &[&[old, if number == 32 { 0xf0 } else { number as u8 % 8 }], vector.bytes, b"\xd0\x00"],
+                &[
+                    &[old | (number as u8 % 16) << 4, if number == 32 { 0xf0 } else { number as u8 % 8 }],
+                    vector.bytes,
+                    b"\xd0\x00",
+                ],
             );
-            add("client", &[&[old, 0xfc], BEFORE, &[15, len], vector.bytes, after]);
+            add("client", &[&[old, 0xfc, more], BEFORE, &[15, len], vector.bytes, after]);
         }
     }
     seeds
