@@ -540,9 +540,11 @@ fn records_that_cannot_be_are_refused() {
         (b"S\0\0\0\0\0\0\0\x01", b"\0\0\x01\0\0\0\0\0\0\0\0", Corrupt),
         (b"S\0\0\0\0\0\0\0\x01", b"\x03\0\0\0\0\0\0\0\0\0\0", Corrupt),
         (b"S\0\0\0\0\0\0\0\x01", b"\x03\0\x01\xff\0\0\0\0\0\0\0", Corrupt),
+        (b"S\0\0\0\0\0\0\0\x01", b"\x01\0\x01\0\0\0\0\0\0\0\x01", Corrupt),
         (b"R\0\0\0\0\0\x01\0\0", b"", Corrupt),
         (b"R\0\0\0\0\0\0\0\0", b"", Corrupt),
         (b"Q\0\0\0\0\0\0\0\x01", b"\0\0\0\0\0", Corrupt),
+        (b"C\0\0\0\0\0\0\0\x01", b"", Corrupt),
     ] {
         assert_eq!(refused(&[(key, value)]), error, "{key:?} {value:?}");
     }

@@ -35,7 +35,8 @@ impl Records {
         // The store has each key once; and numbers go on from the largest.
         let fresh = number < u64::MAX / 2
             && match store::decode_value(kind, value)? {
-                Value::Connecting => !core::mem::replace(&mut self.connecting, true),
+                // There is one; another would never be removed.
+                Value::Connecting => number == 0 && !core::mem::replace(&mut self.connecting, true),
                 Value::Expiry(time) => self.expiries.insert(number, time).is_none(),
                 Value::Subscription(filter, qos) => {
                     self.subscriptions.insert(number, (filter, qos)).is_none()
@@ -50,7 +51,9 @@ impl Records {
                     None => false,
                 },
                 Value::State { stage, id, order } => {
-                    order < u64::MAX / 2
+                    // Only PUBRELs have an order of their own.
+                    let is_ordered = stage == Stage::AwaitingPubcomp && order < u64::MAX / 2;
+                    (is_ordered || order == 0)
                         && stage != Stage::Queued
                         && self.states.insert(number, (stage, id, order)).is_none()
                 }
