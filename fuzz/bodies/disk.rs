@@ -4,11 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use mqtt_client::{Change, Client, Mark, Message, PubSub, Session};
 
+/// By their keys.
+pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
 #[derive(Default)]
 pub(crate) struct Disk {
-    pub(crate) records: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) records: Records,
     /// What is left to write of each batch.
     writing: VecDeque<(VecDeque<Change>, Mark)>,
+}
+
+impl From<Records> for Disk {
+    fn from(records: Records) -> Self {
+        Self { records, writing: VecDeque::new() }
+    }
 }
 
 impl Disk {

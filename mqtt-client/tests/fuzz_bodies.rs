@@ -62,7 +62,9 @@ fn store_seeds() {
 #[test]
 fn store_seeds_are_sessions() {
     for seed in seeds::read("store") {
-        assert!(mqtt_client::Session::from_bytes(&seed[1..]).is_ok(), "{seed:?}");
+        let is_session =
+            seed[1..].starts_with(b"MQR") || mqtt_client::Session::from_bytes(&seed[1..]).is_ok();
+        assert!(is_session || seed[1..].starts_with(b"MQX"), "{seed:?}");
     }
 }
 
@@ -95,5 +97,18 @@ proptest! {
     #[test]
     fn store_random_bytes(settings: u8, data in vec(prop_oneof![4 => 0..4_u8, 1 => any::<u8>()], 0..200)) {
         store::run(&[&[settings], &b"MQS\x02\x00\x00\x01\x00\x00\x00"[..], &data].concat());
+    }
+
+    #[test]
+    fn store_random_records(settings: u8, records in vec((0..7_usize, 0..4_u8, vec(0..4_u8, 0..16)), 0..12)) {
+        let records = records.into_iter().flat_map(|(kind, number, value)| {
+            [&[b"CEFMQRS"[kind], number, value.len() as u8][..], &value].concat()
+        });
+        store::run(&[settings].into_iter().chain(*b"MQR").chain(records).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn store_changed_records(settings: u8, data in vec(prop_oneof![3 => 0..16_u8, 1 => any::<u8>()], 0..24)) {
+        store::run(&[&[settings], &b"MQX"[..], &data].concat());
     }
 }

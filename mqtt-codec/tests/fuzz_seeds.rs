@@ -59,6 +59,26 @@ const SESSIONS: &[(&str, &[u8])] = &[
     ("subscriptions", b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\0\x01a\x01\0\x01#\0"),
 ];
 
+/// Records for the target `store`: letter and number of a key, and a value.
+const RECORDS: &[(&str, &[u8])] = &[
+    ("message", b"M\x01\x09\x20\0\x01t\0\0\0\x01p"),
+    ("in-flight", b"M\x01\x09\x20\0\x01t\0\0\0\x01pS\x01\x0b\x01\0\x07\0\0\0\0\0\0\0\0"),
+    ("released", b"S\x02\x0b\x03\0\x07\0\0\0\0\0\0\0\x01S\x01\x0b\x03\0\x08\0\0\0\0\0\0\0\x02"),
+    ("expiring", b"M\x01\x08\xb0\0\x01t\0\0\0\0E\x01\x08\0\0\0\0\0\0\x01\0E\x02\x08\0\0\0\0\0\0\x01\0"),
+    (
+        "subscribed",
+        b"F\x01\x05\0\x02a/\x01Q\x01\x09\x01\0\0\0\x01\0\x01#\0Q\x02\x09\x02\0\0\0\x01\0\x01a\x02C\0\0",
+    ),
+    ("received", b"R\x01\0R\x02\x08\0\0\0\0\0\0\0\x05"),
+];
+
+/// Changes of records for the target `store`: what, which, where, and more of it.
+const CHANGES: &[(&str, &[u8])] = &[
+    ("none", b""),
+    ("removed", b"\0\x0a\0\0\x03\0"),
+    ("other", b"\x03\x04\x05\x02\x04\x02\0\x0c\x01\x01\x03"),
+];
+
 /// Addresses for the target `options`.
 const ADDRESSES: &[&str] = &[
     "mqtt://localhost",
@@ -101,6 +121,12 @@ fn add_lists(seeds: &mut Seeds) {
         // All but a clean Session, with which the rest means little.
         let settings = (number as u8).wrapping_mul(0x25) & !2;
         seeds.insert(format!("store/{name}").into(), [&[settings], &b"MQS\x02\0"[..], session].concat());
+    }
+    for (kind, lists) in [("MQR", RECORDS), ("MQX", CHANGES)] {
+        for (name, content) in lists {
+            seeds
+                .insert(format!("store/{kind}-{name}").into(), [b"\x20", kind.as_bytes(), *content].concat());
+        }
     }
     for (number, address) in ADDRESSES.iter().enumerate() {
         seeds.insert(format!("options/address-{number}").into(), [b"\0", address.as_bytes()].concat());
