@@ -143,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn each_setting_changes_its_own_and_nothing_else() {
+        let backoff = Backoff::default().max_attempts(Some(4)).retry_refused(true).initial(secs(3));
+        let mut backoff = backoff.max(secs(10)).stable_after(secs(100));
+        let refused = ConnectionError::Refused(ConnectReturnCode::NotAuthorized);
+        assert!(backoff.should_retry(&refused));
+        let pauses: alloc::vec::Vec<_> = (0..4).filter_map(|_| backoff.next_delay(u32::MAX)).collect();
+        assert_eq!(pauses, [3, 6, 10, 10].map(secs));
+        for (lasted, pause) in [(99, None), (100, Some(secs(3)))] {
+            backoff.connected(Time::from_epoch(secs(1000)));
+            backoff.lost(Time::from_epoch(secs(1000 + lasted)));
+            assert_eq!(backoff.next_delay(u32::MAX), pause);
+        }
+    }
+
+    #[test]
     fn jitter_is_full() {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.next_delay(0), Some(Duration::ZERO));
