@@ -94,6 +94,20 @@ fn qos0_into_the_output() {
     assert_eq!(rest.len(), sent + 3);
 }
 
+/// To the byte: what just fits is accepted.
+#[test]
+fn qos0_up_to_the_limit() {
+    let max = 3 * message("1234", Q0).encoded_len().unwrap();
+    let mut pair: Pair = Pair::new(kept().max_queue_size(max));
+    pair.open(false);
+    for name in ["aaaa", "bbbb", "cccc"] {
+        pair.publish(name, Q0);
+    }
+    assert_eq!(pair.client.output_len(), max);
+    assert!(matches!(pair.try_publish("", Q0), Err(PublishError::QueueFull(_))));
+    assert_eq!(pair.sent().len(), 3);
+}
+
 #[test]
 fn output_of_publishes_is_bounded() {
     let mut pair: Pair = Pair::new(kept().max_in_flight(65_535).max_in_flight_qos2(65_535));
