@@ -53,6 +53,7 @@ fn full() {
     for config in [
         Config { name: "journal, and unsubscribe", requests: 2, faults: forget, ..JOURNAL },
         Config { name: "journal, out 1 subscribe", publishes: &[Q1], requests: 1, ..JOURNAL },
+        Config { name: "journal, forget, out 2 1", publishes: &[Q2, Q1], faults: forget, ..JOURNAL },
         Config { name: "journal, out 2 2 1", publishes: &[Q2, Q2, Q1], ..JOURNAL },
         Config { name: "journal, out 2 1 by bytes", publishes: &[Q2, Q1], faults: bytes, ..JOURNAL },
         Config { name: "journal, out 2 in 2", publishes: &[Q2], incoming: &[Q2], ..JOURNAL },
