@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Buf;
 use mqtt_client::{
-    Backoff, Client, Event, Options, OptionsError, ProtocolVersion, PubSub, QoS, Time, TopicName, Will,
+    Backoff, Client, Event, Fallback, Message, Options, OptionsError, Oversize, ProtocolVersion, PubSub, QoS,
+    Retransmission, Time, Timed, TopicName, Will,
 };
 use mqtt_codec::{BinaryData, Decoded, Decoder, Direction, Packet};
 use mqtt_tokio::{Uri, UriError};
@@ -43,9 +44,11 @@ fn check_uri(text: &str) {
         }
         again.push('@');
     }
-    let brackets = uri.host().contains(':') || uri.host().starts_with('[');
-    let (open, close) = if brackets { ("[", "]") } else { ("", "") };
-    again += &format!("{open}{}{close}:{}/", uri.host(), uri.port());
+    if uri.host().contains(':') {
+        again += &format!("[{}]:{}/", uri.host(), uri.port());
+    } else {
+        again += &format!("{}:{}/", spelled(&uri.host().as_bytes().to_vec()), uri.port());
+    }
     assert_eq!(again.parse(), Ok(uri.clone()), "{text} and {again}");
     let password = address.password.unwrap_or_default();
     let shown = format!("{uri:?}");
@@ -70,9 +73,10 @@ fn read_uri(text: &str) -> Option<Address> {
     };
     let (host, port) = if place.starts_with('[') {
         let end = place.find(']')?;
-        (&place[1..end], &place[end + 1..])
+        (read_ipv6(&place[..=end])?, &place[end + 1..])
     } else {
-        place.split_at(place.find(':').unwrap_or(place.len()))
+        let (name, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+        (read_name(name)?, port)
     };
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => 1883,
@@ -85,11 +89,28 @@ fn read_uri(text: &str) -> Option<Address> {
     let address = Address {
         user: user.map_or(Some(None), |user| user.map(Some))?,
         password: password.map_or(Some(None), |password| password.map(Some))?,
-        host: host.to_owned(),
+        host,
         port,
     };
     let is_text = address.user.as_ref().is_none_or(|user| std::str::from_utf8(user).is_ok());
-    (is_text && !host.is_empty() && port != 0).then_some(address)
+    (is_text && port != 0).then_some(address)
+}
+
+/// An address in brackets, without a zone: what std takes in front of a port.
+fn read_ipv6(host: &str) -> Option<String> {
+    let with_port: Result<std::net::SocketAddrV6, _> = format!("{host}:1").parse();
+    (with_port.is_ok() && !host.contains('%')).then(|| host[1..host.len() - 1].to_owned())
+}
+
+/// A registered name. No character of it has a meaning in URIs, before it is decoded and afterwards.
+fn read_name(text: &str) -> Option<String> {
+    let is_free = |letter: char| {
+        !letter.is_ascii() && !letter.is_control()
+            || letter.is_ascii_graphic() && !"\"#%/:<>?@[\\]^`{|}".contains(letter)
+    };
+    let name = String::from_utf8(unescape(text)?).ok()?;
+    let is_name = text.is_ascii() && text.replace('%', "").chars().chain(name.chars()).all(is_free);
+    (is_name && (1..=255).contains(&name.len())).then_some(name)
 }
 
 fn unescape(text: &str) -> Option<Vec<u8>> {
@@ -133,6 +154,7 @@ fn check_options(input: &mut Input<'_>) {
     let limits: [u64; 7] = std::array::from_fn(|_| number(input));
     let [connack, pingresp] = [duration(input), duration(input)];
     let backoff = backoff(input);
+    let more = More::read(input);
     let mut options = Options::new(identity.client_id.clone())
         .version(identity.version)
         .clean_session(identity.clean_session)
@@ -147,29 +169,87 @@ fn check_options(input: &mut Input<'_>) {
         .max_requests(limits[5] as usize)
         .queue_qos0(bit(6))
         .pipeline(bit(7))
-        .backoff(backoff);
+        .backoff(backoff)
+        .ack_timeout(more.ack_timeout)
+        .oversize(if more.flags & 1 == 1 { Oversize::Skip } else { Oversize::Close })
+        .journal(more.flags & 2 == 2)
+        .fallback(
+            [Fallback::Never, Fallback::Refused, Fallback::RefusedOrClosed]
+                [usize::from(more.flags >> 2 & 3).min(2)],
+        );
+    if let Some(retransmission) = more.retransmission() {
+        options = options.retransmission(retransmission);
+    }
     if let Some(will) = identity.will.clone() {
         options = options.will(will);
     }
     if let Some(username) = identity.username.clone() {
         options = options.credentials(username, identity.password.clone());
     }
+    let timeouts = [connack, pingresp, more.ack_timeout.unwrap_or(Duration::MAX)];
     let checked = options.check();
     assert_eq!(Client::<PubSub>::new(options.clone()).err(), checked.err());
     let now = Time::from_epoch(Duration::from_secs(limits[6]));
     match checked {
         Ok(()) => {
-            assert!([connack, pingresp].iter().all(|timeout| !timeout.is_zero()));
+            assert!(timeouts.iter().all(|timeout| !timeout.is_zero()) && !more.is_broken());
             assert!(limits[..2].iter().all(|max| (1..=65_535).contains(&(*max as u32))));
             assert!((2..=268_435_460).contains(&limits[4]));
             connects(options, &identity, now);
         }
-        Err(error) => assert!(is_broken(error, &identity, &limits, [connack, pingresp]), "{error}"),
+        Err(OptionsError::Retransmission) => assert!(more.is_broken()),
+        Err(error) => assert!(is_broken(error, &identity, &limits, timeouts), "{error}"),
+    }
+}
+
+/// What is read behind all else: without it, as it is when nothing is set.
+struct More {
+    flags: u8,
+    ack_timeout: Option<Duration>,
+    /// The first wait, and the longest.
+    waits: [Duration; 2],
+    factor: u32,
+    bandwidth: u32,
+    jitter: u8,
+}
+
+impl More {
+    fn read(input: &mut Input<'_>) -> Self {
+        let flags = input.byte();
+        Self {
+            flags,
+            ack_timeout: (flags & 16 == 16).then(|| duration(input)),
+            waits: std::array::from_fn(|_| duration(input)),
+            factor: number(input) as u32,
+            bandwidth: number(input) as u32,
+            jitter: input.byte(),
+        }
+    }
+
+    fn retransmission(&self) -> Option<Retransmission> {
+        let timed = Timed::default()
+            .initial(self.waits[0])
+            .cap(self.waits[1])
+            .factor(self.factor)
+            .bandwidth(self.bandwidth)
+            .jitter(self.jitter);
+        match self.flags >> 5 {
+            0 => None,
+            1 => Some(Retransmission::OnReconnect),
+            _ => Some(Retransmission::Timed(timed)),
+        }
+    }
+
+    /// Whether these waits are none.
+    fn is_broken(&self) -> bool {
+        let [first, longest] = self.waits;
+        let is_empty = first.is_zero() || self.factor == 0 || self.bandwidth == 0;
+        self.flags >= 64 && (is_empty || longest < first || self.jitter > 100)
     }
 }
 
 /// Whether the rule that the error names is broken.
-fn is_broken(error: OptionsError, identity: &Identity, limits: &[u64; 7], timeouts: [Duration; 2]) -> bool {
+fn is_broken(error: OptionsError, identity: &Identity, limits: &[u64; 7], timeouts: [Duration; 3]) -> bool {
     let is_bad = |text: &str| text.contains('\0') || text.len() > 65_535;
     let count = identity.client_id.chars().count();
     match error {
@@ -195,6 +275,7 @@ fn is_broken(error: OptionsError, identity: &Identity, limits: &[u64; 7], timeou
 fn connects(options: Options, identity: &Identity, now: Time) {
     let mut client = Client::<PubSub>::new(options).expect("checked before");
     client.connect(now).expect("it is disconnected");
+    save(&mut client);
     let mut output = client.poll_output(now);
     let wire = output.copy_to_bytes(output.remaining());
     let decoded = Decoder::new(identity.version, Direction::ToServer).decode(&wire);
@@ -220,12 +301,27 @@ fn connects(options: Options, identity: &Identity, now: Time) {
         // The limit of packets may be below four bytes.
         Err(error) => assert!(matches!(error, mqtt_client::ConnectionError::Oversize { .. }), "{error}"),
     }
-    for _ in 0..4 {
-        let Some(due) = client.poll_timeout() else { break };
-        let _ = client.handle_timeout(due);
-        let mut output = client.poll_output(due);
+    // There may be no place for it.
+    let topic = TopicName::from_static("t").expect("a name");
+    let _ = client.publish(Message::new(topic, "message").qos(QoS::AtLeastOnce));
+    let mut last = now;
+    for _ in 0..8 {
+        save(&mut client);
+        let mut output = client.poll_output(last);
         output.advance(output.remaining());
+        let Some(due) = client.poll_timeout() else { break };
+        assert!(due >= last, "{due:?} is before {last:?}");
+        let _ = client.handle_timeout(due);
+        last = due;
     }
+}
+
+/// Every change is safe.
+fn save(client: &mut Client<PubSub>) {
+    if let Some(changes) = client.poll_changes() {
+        client.changes_saved(changes.mark);
+    }
+    assert!(!client.has_changes() && client.is_saved(client.mark()));
 }
 
 /// Pauses stay within their ceiling, whatever that is.

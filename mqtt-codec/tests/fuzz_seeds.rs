@@ -90,6 +90,8 @@ const ADDRESSES: &[&str] = &[
     "mqtts://host:8883",
     "mqtt://host:65536",
     "mqtt://host:+80",
+    "mqtt://h%C3%B6st-1.example.:1883",
+    "mqtt://[zz]",
 ];
 
 /// Settings for the target `options`: flags, Will Topic, identifier, keep alive; Will, user, password; limits;
@@ -99,6 +101,11 @@ const SETTINGS: &[(&str, &[u8])] = &[
     (
         "all",
         b"\x7e\0\x01w\0\x06client\0\x10\x01\0\x03bye\0\x04user\0\x04pass\x03\x03\x02\x02\x05\x02\x02\x02\x10\x02\0\x02\x02\x10\x01\x10",
+    ),
+    (
+        "timed",
+        b"\x02\0\0\0\x01c\x07\0\x3c\x10\x07\0\x64\x07\0\x10\x04\x04\x04\x04\0\x07\0\x0a\x10\x07\0\x0a\x10\
+            \x07\0\x01\x10\x07\0\x3c\x10\x01\x01\x53\x07\0\x1e\x10\x07\0\x04\x10\x07\0\x40\x10\x07\0\x02\x07\x27\x10\x0a",
     ),
     ("fraction", b"\x02\0\0\0\x01c\x07\0\x3c\0\x01\x07\0\x64\x07\0\x10\x04\x04\x04\x04\0\x07\0\x0a\x10\x07\0\x0a\x10"),
     ("v3-1-too-long", b"\x01\0\0\0\x18abcdefghijklmnopqrstuvwx\0\x10"),

@@ -75,10 +75,16 @@ pub enum UriError {
     /// No host.
     #[error("no host")]
     NoHost,
+    /// The host is neither a name that a URI can hold (RFC 3986, section 3.2.2) nor an IPv6 address in brackets.
+    #[error("invalid host: neither a host name nor an IPv6 address in brackets")]
+    InvalidHost,
+    /// The host has more than 255 bytes.
+    #[error("a host name has 255 bytes at the most")]
+    HostTooLong,
     /// The port is no number from 1 to 65535.
     #[error("invalid port")]
     InvalidPort,
-    /// A `%` that two hexadecimal digits do not follow, or that yields a user name that is not UTF-8.
+    /// A `%` that two hexadecimal digits do not follow, or that yields a user name or host that is not UTF-8.
     #[error("invalid percent-encoding")]
     InvalidEncoding,
     /// Something follows the port that has no meaning here.

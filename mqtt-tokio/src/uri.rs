@@ -1,11 +1,16 @@
 //! Addresses of Servers.
 
+use std::net::Ipv6Addr;
+
 use crate::error::UriError;
 
 /// The address of a Server: `mqtt://[user[:password]@]host[:port]`, or the same with `tcp://`.
 ///
-/// User and password are percent-decoded; an IPv6 literal stands in brackets; the default port is 1883. `Debug` does
-/// not show the password.
+/// User, password and host name are percent-decoded; an IPv6 address stands in brackets; the default port is 1883.
+/// `Debug` does not show the password.
+///
+/// An IPv6 address has no zone (`%eth0`) here, as that means something on one machine only: a
+/// [`Connector`](crate::Connector) takes it.
 ///
 /// ```
 /// let uri: mqtt_tokio::Uri = "mqtt://operator:p%40ss@[::1]:1884".parse()?;
@@ -76,16 +81,15 @@ impl std::str::FromStr for Uri {
             }
             Some(_) => return Err(UriError::InvalidPort),
         };
-        if host.is_empty() {
-            return Err(UriError::NoHost);
-        }
-        Ok(Self { host: host.to_owned(), port, user, password })
+        Ok(Self { host: decode_host(host)?, port, user, password })
     }
 }
 
+/// The host as it is written, and the port.
 fn split_port(address: &str) -> Result<(&str, Option<&str>), UriError> {
-    if let Some(literal) = address.strip_prefix('[') {
-        let (host, rest) = literal.split_once(']').ok_or(UriError::NoHost)?;
+    if address.starts_with('[') {
+        let end = address.find(']').ok_or(UriError::InvalidHost)?;
+        let (host, rest) = address.split_at(end + 1);
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
@@ -93,6 +97,37 @@ fn split_port(address: &str) -> Result<(&str, Option<&str>), UriError> {
         };
     }
     Ok(address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))))
+}
+
+/// An IPv6 address in brackets, which it loses, or a name.
+fn decode_host(host: &str) -> Result<String, UriError> {
+    if host.is_empty() {
+        return Err(UriError::NoHost);
+    }
+    if let Some(literal) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let _: Ipv6Addr = literal.parse().map_err(|_| UriError::InvalidHost)?;
+        return Ok(literal.to_owned());
+    }
+    if !host.bytes().all(|byte| is_name_byte(byte) || byte == b'%') {
+        return Err(UriError::InvalidHost);
+    }
+    let name = String::from_utf8(decode(host)?).map_err(|_| UriError::InvalidEncoding)?;
+    // Decoding must not bring in what may not be there; but letters of all languages, which only so can be written.
+    let is_name = |letter: char| match u8::try_from(letter) {
+        Ok(byte) if byte.is_ascii() => is_name_byte(byte),
+        _ => !letter.is_control(),
+    };
+    match name.len() {
+        256.. => Err(UriError::HostTooLong),
+        _ if name.chars().all(is_name) => Ok(name),
+        _ => Err(UriError::InvalidHost),
+    }
+}
+
+/// Whether a registered name may hold it (RFC 3986, section 3.2.2).
+const fn is_name_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
+        || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, UriError> {
@@ -122,6 +157,11 @@ mod tests {
             ("MQTT://[fe80::1]", "fe80::1", 1883),
             ("mqtt://[::1]:2000", "::1", 2000),
             ("mqtt://u:p@host:1", "host", 1),
+            ("mqtt://[::ffff:10.0.0.1]", "::ffff:10.0.0.1", 1883),
+            ("mqtt://m%71tt_1.example.", "mqtt_1.example.", 1883),
+            ("mqtt://a!$&'()*+,;=-~", "a!$&'()*+,;=-~", 1883),
+            ("mqtt://b%C3%BCro", "büro", 1883),
+            ("mqtt://h:00080", "h", 80),
         ] {
             let uri: Uri = text.parse().unwrap();
             assert_eq!((uri.host(), uri.port()), (host, port), "{text}");
@@ -146,7 +186,35 @@ mod tests {
             ("http://h", UriError::UnsupportedScheme),
             ("mqtt://", UriError::NoHost),
             ("mqtt://:1883", UriError::NoHost),
-            ("mqtt://[::1", UriError::NoHost),
+            ("mqtt://u@", UriError::NoHost),
+            ("mqtt:///", UriError::NoHost),
+            ("mqtt://[]", UriError::InvalidHost),
+            ("mqtt://[::1", UriError::InvalidHost),
+            ("mqtt://[zz]", UriError::InvalidHost),
+            ("mqtt://[localhost]", UriError::InvalidHost),
+            ("mqtt://[10.0.0.1]", UriError::InvalidHost),
+            ("mqtt://[::1 ]", UriError::InvalidHost),
+            ("mqtt://[1:2:3:4:5:6:7:8:9]", UriError::InvalidHost),
+            ("mqtt://[fe80::1%25eth0]", UriError::InvalidHost),
+            ("mqtt://[v1.a]", UriError::InvalidHost),
+            ("mqtt://a]", UriError::InvalidHost),
+            ("mqtt:// h", UriError::InvalidHost),
+            ("mqtt://h h", UriError::InvalidHost),
+            ("mqtt://h\n", UriError::InvalidHost),
+            ("mqtt://h\0", UriError::InvalidHost),
+            ("mqtt://h\\a", UriError::InvalidHost),
+            ("mqtt://büro", UriError::InvalidHost),
+            ("mqtt://h%20h", UriError::InvalidHost),
+            ("mqtt://h%00", UriError::InvalidHost),
+            ("mqtt://h%2Fa", UriError::InvalidHost),
+            ("mqtt://h%3A1", UriError::InvalidHost),
+            ("mqtt://h%25", UriError::InvalidHost),
+            ("mqtt://h%c2%85", UriError::InvalidHost),
+            ("mqtt://%5B::1%5D", UriError::InvalidPort),
+            ("mqtt://h%", UriError::InvalidEncoding),
+            ("mqtt://h%4", UriError::InvalidEncoding),
+            ("mqtt://h%+1", UriError::InvalidEncoding),
+            ("mqtt://h%ff", UriError::InvalidEncoding),
             ("mqtt://[::1]x", UriError::InvalidPort),
             ("mqtt://h:0", UriError::InvalidPort),
             ("mqtt://h:65536", UriError::InvalidPort),
@@ -161,5 +229,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Uri>(), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn long_hosts() {
+        let address = |len: usize| format!("mqtt://{}", "h%68".repeat(len / 2) + &"h".repeat(len % 2));
+        assert_eq!(address(255).parse::<Uri>().unwrap().host().len(), 255);
+        assert_eq!(address(256).parse::<Uri>(), Err(UriError::HostTooLong));
     }
 }
