@@ -4,9 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{
-    BinaryData, Connect, Credentials, Decoded, Decoder, Direction, FilterMap, MqttStr, MqttString,
-    OwnedBinaryData, Packet, PacketId, ProtocolVersion, QoS, SubackCode, SubackCodes, SubscribeFilters,
-    TopicFilter, TopicName, TopicNameRef, UnsubscribeFilters, Will,
+    BinaryData, Connect, Credentials, Decoded, Decoder, Delivery, Direction, FilterMap, MqttStr, MqttString,
+    OwnedBinaryData, Packet, PacketId, ProtocolVersion, Publish, QoS, SubackCode, SubackCodes,
+    SubscribeFilters, TopicFilter, TopicName, TopicNameRef, UnsubscribeFilters, Will,
 };
 
 const SUBSCRIBE: &[u8] = b"\x82\x0c\0\x0a\0\x03a/+\x02\0\x01#\0";
@@ -120,6 +120,25 @@ fn the_length_of_connect() {
                 (Ok(out.len()), out.len() - 2)
             );
             assert_eq!(decoded(Direction::ToServer, &out), packet);
+        }
+    }
+}
+
+/// Whole packets on both sides of each length at which the fixed header grows. No byte of the payload would be wrong in a
+/// topic, so that one which is read from the wrong place shows.
+#[test]
+fn whole_packets_with_each_length_of_the_fixed_header() {
+    let payload = vec![b'x'; 2_097_153 - 3];
+    let topic = TopicNameRef::new("t").unwrap();
+    for (edge, header_len) in [(128, 3), (16_384, 4), (2_097_152, 5)] {
+        for remaining in edge - 1..=edge + 1 {
+            let payload = &payload[..remaining - 3];
+            let packet =
+                Packet::Publish(Publish { delivery: Delivery::AtMostOnce, retain: false, topic, payload });
+            let mut out = BytesMut::new();
+            packet.encode(ProtocolVersion::V3_1_1, &mut out).unwrap();
+            assert_eq!(out.len(), remaining + header_len - usize::from(remaining < edge));
+            assert!(decoded(Direction::ToClient, &out) == packet, "{remaining}");
         }
     }
 }
