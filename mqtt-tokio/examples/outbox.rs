@@ -28,7 +28,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
-        let mut receipt = client.publish(topic.as_str(), line.clone()).qos(QoS::ExactlyOnce).receipt().await?;
+        let mut receipt =
+            client.publish(topic.as_str(), line.clone()).qos(QoS::ExactlyOnce).receipt().await?;
         receipt.safe().await?;
         println!("safe: {line}");
     }
