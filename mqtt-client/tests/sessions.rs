@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Pair, Q0, kept};
+use common::{Pair, Q0, Q1, Q2, kept, message};
 use mqtt_client::{Change, Key, ProtocolVersion, Session};
 
 /// Writes all changes to `store`, which is safe at once.
@@ -76,4 +76,34 @@ fn a_request_is_something_to_keep() {
     assert!(!pair.client.session().is_empty(), "a subscription too");
     pair.client.discard_session();
     assert!(pair.client.session().is_empty());
+}
+
+/// From bytes into a store, and back: everything is its own record, whole and in order.
+#[test]
+fn from_bytes_into_a_store() {
+    let mut pair: Pair = Pair::new(kept().max_in_flight(2));
+    pair.open(false);
+    for name in ["a", "b"] {
+        pair.subscribe(name, Q0);
+    }
+    pair.peer("SUBACK 1 0");
+    pair.peer("SUBACK 2 0");
+    let messages: Vec<_> = (0..6)
+        .map(|n| message(&n.to_string(), if n % 2 == 0 { Q1 } else { Q2 }).retain(n % 3 == 0))
+        .collect();
+    for message in &messages {
+        pair.client.publish(message.clone()).unwrap();
+    }
+    for name in ["c", "d"] {
+        pair.subscribe(name, Q0);
+    }
+    let session = Session::from_bytes(&pair.client.into_session().to_bytes()).unwrap();
+    let mut second: Pair = Pair::with_session(kept().journal(true), session, ProtocolVersion::V3_1_1);
+    let mut store = BTreeMap::new();
+    save(&mut second, &mut store);
+    let pending: Vec<_> =
+        restored(&store).pending_publishes().filter_map(|(_, message)| message.cloned()).collect();
+    assert_eq!(pending, messages);
+    let count = |kind| store.keys().filter(|key| key.as_bytes()[0] == kind).count();
+    assert_eq!([b'M', b'Q', b'F'].map(count), [6, 2, 2]);
 }
