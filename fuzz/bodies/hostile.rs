@@ -61,6 +61,8 @@ struct World {
     now: Time,
     /// Whether time goes on.
     is_timed: bool,
+    /// Whether messages that are too large are skipped.
+    skips: bool,
     /// With a journal.
     disk: Option<Disk>,
     inbox: Vec<u8>,
@@ -101,6 +103,7 @@ impl World {
             version,
             now: Time::ZERO,
             is_timed: bit(6),
+            skips: bit(5),
             disk: bit(7).then(Disk::default),
             inbox: Vec::new(),
             wire: Vec::new(),
@@ -187,6 +190,7 @@ impl World {
                     | Event::RequestFailed { token, .. },
                 )) => assert!(self.requests.remove(&token), "{token:?} is resolved twice, or never was"),
                 Ok(Some(Event::Message(message))) => self.acks.extend(message.ack),
+                Ok(Some(Event::Skipped(_))) => assert!(self.skips, "it is to end the connection"),
                 Ok(Some(_)) => {}
                 Ok(None) => return true,
                 Err(error) => {

@@ -34,7 +34,7 @@ proptest! {
     }
 
     #[test]
-    fn random_addresses(text in "\0(mqtt|TCP|x)://([a%4:0@]{0,6}@)?\\[?[a-c:.%]{0,6}\\]?(:[0-9]{0,6})?[/?#]?") {
+    fn random_addresses(text in "\0(mqtt|TCP|x)://([a%4:0@]{0,6}@)?\\[?[2a-c:.%]{0,6}\\]?(:[0-9]{0,6})?[/?#]?") {
         options::run(text.as_bytes());
     }
 }
