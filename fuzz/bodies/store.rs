@@ -169,6 +169,7 @@ fn options(settings: u8) -> Options {
 /// With a Server that answers as it should, everything in it comes to its end.
 fn goes_on(session: Session, mut disk: Disk, settings: u8) {
     let options = options(settings).journal(true);
+    let ends_soon = ends_soon(&disk.records);
     let version = if settings & 1 == 0 { ProtocolVersion::V3_1_1 } else { ProtocolVersion::V3_1 };
     let mut publishes: HashSet<_> = session.pending_publishes().map(|(token, _)| token).collect();
     assert_eq!(publishes.len(), session.pending_publishes().count(), "each token is its own");
@@ -200,7 +201,17 @@ fn goes_on(session: Session, mut disk: Disk, settings: u8) {
     assert_eq!((client.in_flight_len(), client.queue_len()), (0, 0));
     // Subscriptions, and messages whose PUBREL did not come.
     assert!(disk.records.keys().all(|key| matches!(key[0], b'F' | b'R')), "left: {:?}", disk.records);
-    assert!(disk::messages(&disk.session()).is_empty());
+    if !ends_soon {
+        assert!(disk::messages(&disk.session()).is_empty());
+    }
+}
+
+/// Whether what is written next may have a number that no record has. Numbers go on from the largest, which is near
+/// the end in records only that no client has written.
+fn ends_soon(records: &Records) -> bool {
+    let is_near =
+        |bytes: &[u8]| bytes.last_chunk().is_some_and(|last| u64::from_be_bytes(*last) >= u64::MAX / 4);
+    records.iter().any(|(key, value)| is_near(key) || key[0] == b'S' && is_near(value))
 }
 
 fn discard(session: Session) {
