@@ -84,6 +84,18 @@ impl Mosquitto {
     }
 }
 
+impl Drop for Mosquitto {
+    /// A test that fails says whether the broker still lived, and what it said last.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read(self.folder.0.join("log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let last: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("mosquitto: {:?}; its log, the last line first:\n{}", self.child.try_wait(), last.join("\n"));
+        }
+    }
+}
+
 /// Starts a mosquitto and waits until it can be connected to.
 async fn spawn(folder: &Folder, port: u16) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.0.join("log")).unwrap();
