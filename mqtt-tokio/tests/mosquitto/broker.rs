@@ -91,7 +91,11 @@ impl Drop for Mosquitto {
             let log = std::fs::read(self.folder.0.join("log")).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);
             let last: Vec<_> = log.lines().rev().take(20).collect();
-            eprintln!("mosquitto: {:?}; its log, the last line first:\n{}", self.child.try_wait(), last.join("\n"));
+            eprintln!(
+                "mosquitto: {:?}; its log, the last line first:\n{}",
+                self.child.try_wait(),
+                last.join("\n")
+            );
         }
     }
 }
