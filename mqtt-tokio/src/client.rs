@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,18 +12,13 @@ use mqtt_client::{
     CanPublish, CanSubscribe, Message, Options, Profile, ProtocolVersion, QoS, Session, State, Stats,
     TopicError, TopicFilter, TopicName,
 };
-use tokio::sync::oneshot;
 
-use crate::driver::{Driver, First};
+use crate::builder::Builder;
 use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 use crate::publish::{self, Publish, Receipt};
-use crate::shared::{Core, Handle, Phase, Shared};
+use crate::shared::{Handle, Phase, Shared};
 use crate::status::{Status, StatusStream};
-use crate::store::{BoxStore, SessionStore};
 use crate::subscription::{self, Subscribe};
-use crate::transport::Connector;
-use crate::unclaimed::{CLAIM_WITHIN, Unclaimed};
-use crate::uri::Uri;
 use crate::waiting::Ticket;
 
 /// A handle to an MQTT client that a driver task keeps connected. Cheap to clone; all clones are the same client.
@@ -67,6 +61,10 @@ impl Drain {
 }
 
 impl<P: Profile> Client<P> {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle, profile: PhantomData }
+    }
+
     /// Connects to the Server at `uri` (`mqtt://[user[:password]@]host[:port]`) and returns when it has accepted the
     /// connection. From then on the client reconnects by itself, with the pauses of
     /// [`Options::backoff`](mqtt_client::Options::backoff). Must be called within a tokio runtime.
@@ -306,137 +304,13 @@ impl Drop for Closed<'_> {
 
 impl<P: Profile> Clone for Client<P> {
     fn clone(&self) -> Self {
-        Self { handle: self.handle.clone(), profile: PhantomData }
+        Self::new(self.handle.clone())
     }
 }
 
 impl<P: Profile> fmt::Debug for Client<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("profile", &P::NAME).field("connected", &self.is_connected()).finish()
-    }
-}
-
-/// Makes a client when [`Client::connect`] is not enough: another transport, a stored Session, a driver of your own.
-///
-/// ```no_run
-/// use mqtt_tokio::{Builder, Client, Options, PubSub};
-///
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// // Goes on trying even if the Server is not there yet.
-/// let client: Client<PubSub> = Builder::new("mqtt://broker.local", Options::new("plant-7"))?.start()?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Builder {
-    options: Options,
-    connector: Connector,
-    session: Option<Session>,
-    store: Option<BoxStore>,
-    pub(crate) claim_within: Duration,
-}
-
-impl Builder {
-    /// A client of the Server at `uri`. User name and password in it replace those of the options.
-    ///
-    /// # Errors
-    /// [`ConnectError::Uri`].
-    pub fn new(uri: &str, options: Options) -> Result<Self, ConnectError> {
-        let uri: Uri = uri.parse()?;
-        let options = match &uri.user {
-            Some(user) => options.credentials(user.clone(), uri.password.clone()),
-            None => options,
-        };
-        Ok(Self::with_connector(Connector::tcp(uri.host(), uri.port()), options))
-    }
-
-    /// A client whose transports `connector` opens.
-    pub fn with_connector(connector: Connector, options: Options) -> Self {
-        Self { options, connector, session: None, store: None, claim_within: CLAIM_WITHIN }
-    }
-
-    /// Opens transports in another way than by TCP to the address of the URI.
-    #[must_use]
-    pub fn connector(mut self, connector: Connector) -> Self {
-        self.connector = connector;
-        self
-    }
-
-    /// Continues a Session that was [taken out](Client::disconnect_keeping_session) of an earlier client, in this process
-    /// or another one. What became of its messages is told to nobody: the futures that waited for them are gone.
-    ///
-    /// The options should have the same client identifier and `clean_session(false)`, or the Server knows nothing of what
-    /// was in flight.
-    #[must_use]
-    pub fn session(mut self, session: Session) -> Self {
-        self.session = Some(session);
-        self
-    }
-
-    /// Keeps the Session in a store, over the end of the process: see
-    /// [Messages that survive a crash](crate#messages-that-survive-a-crash). The client goes on with the Session that the
-    /// store holds; a [`session`](Self::session) that is given too replaces it, so give one only once.
-    ///
-    /// [`connect`](Self::connect) reads the store on a thread that may block; [`start`](Self::start) and
-    /// [`build`](Self::build) read it in place.
-    #[must_use]
-    pub fn store(mut self, store: impl SessionStore) -> Self {
-        self.store = Some(BoxStore(Box::new(store)));
-        self
-    }
-
-    /// Spawns the driver on the present tokio runtime, and waits for the first connection.
-    ///
-    /// # Errors
-    /// [`ConnectError`]: a bad option, or why the first attempt failed; the driver ends then.
-    pub async fn connect<P: Profile>(mut self) -> Result<Client<P>, ConnectError> {
-        let (sender, receiver) = oneshot::channel();
-        if self.session.is_none() {
-            if let Some(store) = self.store.take() {
-                let (store, session) = store.load_elsewhere().await?;
-                (self.store, self.session) = (Some(store), Some(session));
-            }
-        }
-        let (client, driver) = self.make(Some(sender))?;
-        drop(tokio::spawn(driver));
-        receiver.await.unwrap_or(Ok(())).map_err(ConnectError::Connection)?;
-        let closed = client.handle.shared().lock().phase == Phase::Closed;
-        if closed { Err(ConnectError::Closed) } else { Ok(client) }
-    }
-
-    /// Spawns the driver on the present tokio runtime and returns at once; the driver goes on trying to connect.
-    ///
-    /// # Errors
-    /// [`ConnectError::Options`].
-    pub fn start<P: Profile>(self) -> Result<Client<P>, ConnectError> {
-        let (client, driver) = self.make(None)?;
-        drop(tokio::spawn(driver));
-        Ok(client)
-    }
-
-    /// The client and its driver, for you to run.
-    ///
-    /// # Errors
-    /// [`ConnectError::Options`].
-    pub fn build<P: Profile>(self) -> Result<(Client<P>, Driver), ConnectError> {
-        self.make(None)
-    }
-
-    fn make<P: Profile>(mut self, first: Option<First>) -> Result<(Client<P>, Driver), ConnectError> {
-        let backoff = self.options.backoff_settings().clone();
-        let ack_mode = self.options.acknowledges();
-        let has_store = self.store.is_some();
-        let session = match (self.session, &mut self.store) {
-            (Some(session), _) => session,
-            (None, Some(store)) => store.load()?,
-            (None, None) => Session::new(),
-        };
-        let unclaimed = Unclaimed::new(self.claim_within, !session.is_empty());
-        // Without a store nobody would ever say that a change is saved.
-        let core = Core::with_session(self.options.journal(has_store), session)?;
-        let shared = Arc::new(Shared::new(core, ack_mode, has_store, unclaimed));
-        let client = Client { handle: Handle::new(Arc::clone(&shared)), profile: PhantomData };
-        Ok((client, Driver::new(shared, self.connector, backoff, self.store, first)))
     }
 }
 
@@ -448,6 +322,7 @@ mod tests {
     use mqtt_client::PubSub;
 
     use super::*;
+    use crate::transport::Connector;
 
     fn poll_once(future: impl IntoFuture) {
         let mut future = Box::pin(future.into_future());

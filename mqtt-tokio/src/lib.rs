@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod builder;
 mod client;
 mod codec;
 mod connection;
@@ -24,7 +25,8 @@ mod unclaimed;
 mod uri;
 mod waiting;
 
-pub use client::{Builder, Client, Drain};
+pub use builder::Builder;
+pub use client::{Client, Drain};
 pub use codec::PacketCodec;
 pub use driver::Driver;
 pub use error::{

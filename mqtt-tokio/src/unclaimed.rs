@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use mqtt_client::{AckMode, AckToken, Profile, ProtocolVersion, QoS, State, Time, TopicFilter};
 
-use crate::client::{Builder, Client};
+use crate::builder::Builder;
+use crate::client::Client;
 use crate::message::{Ack, ReceivedMessage};
 use crate::notices::Notices;
 use crate::registry::{Dispatched, Queue};
