@@ -1,8 +1,10 @@
 //! The public surface: the core with its profile.
 
+use alloc::string::String;
 use core::fmt;
 use core::marker::PhantomData;
 
+use bytes::Bytes;
 use mqtt_codec::{ProtocolVersion, QoS, TopicFilter};
 
 use crate::error::{
@@ -24,7 +26,7 @@ use crate::time::Time;
 /// An MQTT Client (section 1.2) without I/O: bytes go in and become [events](Event), commands go in and become bytes.
 ///
 /// Its methods come in four families:
-/// - commands: [`connect`](Self::connect), [`publish`](Self::publish), [`cancel`](Self::cancel),
+/// - commands: [`connect`](Self::connect), [`set_credentials`](Self::set_credentials), [`publish`](Self::publish), [`cancel`](Self::cancel),
 ///   [`expire`](Self::expire), [`subscribe`](Self::subscribe),
 ///   [`unsubscribe`](Self::unsubscribe), [`acknowledge`](Self::acknowledge), [`hold`](Self::hold),
 ///   [`ping`](Self::ping),
@@ -69,6 +71,19 @@ impl<P: Profile> Client<P> {
     /// [`ConnectError::AlreadyConnected`] in the other states [MQTT-3.1.0-2]; nothing happens then.
     pub fn connect(&mut self, now: Time) -> Result<(), ConnectError> {
         self.core.connect(now)
+    }
+
+    /// Replaces user name and password, from the next [`connect`](Self::connect) on: for credentials that run out, such as
+    /// tokens. May be called in any state; the present connection does not notice.
+    ///
+    /// # Errors
+    /// [`OptionsError`], by the rules of [`Options::credentials`]; the credentials are as they were then.
+    pub fn set_credentials(
+        &mut self,
+        username: Option<String>,
+        password: Option<Bytes>,
+    ) -> Result<(), OptionsError> {
+        self.core.set_credentials(username, password)
     }
 
     /// Ends the connection in order: -> Disconnected, with a DISCONNECT as the last packet of the output

@@ -51,6 +51,8 @@ pub(crate) struct Connecting {
     pub(crate) pipeline: bool,
     /// Whether the Session was [unsettled](crate::Session::unsettled) before.
     pub(crate) was_unsettled: bool,
+    /// The size of its CONNECT packet.
+    pub(crate) connect_len: usize,
     pub(crate) flow: Flow,
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod skip;
 mod timers;
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 
 use bytes::{Bytes, BytesMut};
 use mqtt_codec::{Decoder, Direction, Packet, PacketId, ProtocolVersion};
@@ -61,10 +62,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(options: Options, session: Session) -> Result<Self, OptionsError> {
-        options.check()?;
-        let connect_packet = Secret(encode_connect(&options, options.version)?);
-        let may_fall_back = options.version == ProtocolVersion::V3_1_1 && options.fallback != Fallback::Never;
-        let fallback_packet = may_fall_back.then(|| encode_connect(&options, ProtocolVersion::V3_1));
+        let (connect_packet, fallback_packet) = connect_packets(&options)?;
         // A copy of a Session that was connected: nobody knows what the transport took since, so that all may be DUP.
         let mut session = session;
         session.connection_ended(u64::MAX);
@@ -75,8 +73,7 @@ impl Core {
             version: options.version,
             options,
             connect_packet,
-            // Options that 3.1 does not allow cannot fall back to it.
-            fallback_packet: fallback_packet.and_then(Result::ok).map(Secret),
+            fallback_packet,
             accepted: false,
             decoder,
             link: Link::Disconnected,
@@ -139,6 +136,17 @@ impl Core {
         &self.fallback_packet.as_ref().filter(|_| fell_back).unwrap_or(&self.connect_packet).0
     }
 
+    pub(crate) fn set_credentials(
+        &mut self,
+        username: Option<String>,
+        password: Option<Bytes>,
+    ) -> Result<(), OptionsError> {
+        let options = Options { username, password: password.map(Secret), ..self.options.clone() };
+        (self.connect_packet, self.fallback_packet) = connect_packets(&options)?;
+        self.options = options;
+        Ok(())
+    }
+
     pub(crate) fn connect(&mut self, now: Time) -> Result<(), ConnectError> {
         if !matches!(self.link, Link::Disconnected) {
             return Err(ConnectError::AlreadyConnected);
@@ -150,13 +158,22 @@ impl Core {
         self.connection = self.connection.wrapping_add(1);
         self.decoder =
             Decoder::new(self.version, Direction::ToClient).max_packet_size(self.options.max_packet_size);
-        self.outbox.bytes(self.connect_packet().clone());
+        let packet = self.connect_packet().clone();
+        let connect_len = packet.len();
+        self.outbox.bytes(packet);
         // Before the CONNACK nobody knows whether the Server kept the Session: only if nothing depends on that may new
         // messages go ahead, or they would overtake those that are to be sent again [MQTT-4.6.0-1].
         let pipeline = self.options.pipeline && self.session.outgoing.in_flight() == 0;
         let deadline = now + self.options.connack_timeout;
         let flow = Flow { timers: self.timers(), ..Flow::IDLE };
-        self.link = Link::Connecting(Connecting { deadline, last_sent: now, pipeline, was_unsettled, flow });
+        self.link = Link::Connecting(Connecting {
+            deadline,
+            last_sent: now,
+            pipeline,
+            was_unsettled,
+            connect_len,
+            flow,
+        });
         self.expire_due(now);
         self.pump();
         Ok(())
@@ -178,12 +195,13 @@ impl Core {
 
     /// The transport is gone, or is to be closed.
     pub(crate) fn handle_close(&mut self) {
-        if matches!(self.link, Link::Connecting(_))
-            && self.options.fallback == Fallback::RefusedOrClosed
-            && !self.accepted
-            && self.outbox.taken() >= self.connect_packet().len() as u64
-        {
-            self.change_version();
+        if let Link::Connecting(connecting) = &self.link {
+            if self.options.fallback == Fallback::RefusedOrClosed
+                && !self.accepted
+                && self.outbox.taken() >= connecting.connect_len as u64
+            {
+                self.change_version();
+            }
         }
         self.end_connection();
     }
@@ -370,6 +388,16 @@ impl Core {
             }
         }
     }
+}
+
+/// The CONNECT packet of these options, and that of MQTT 3.1 if it may be tried.
+fn connect_packets(options: &Options) -> Result<(Secret, Option<Secret>), OptionsError> {
+    options.check()?;
+    let packet = Secret(encode_connect(options, options.version)?);
+    let may_fall_back = options.version == ProtocolVersion::V3_1_1 && options.fallback != Fallback::Never;
+    let fallback = may_fall_back.then(|| encode_connect(options, ProtocolVersion::V3_1));
+    // Options that 3.1 does not allow cannot fall back to it.
+    Ok((packet, fallback.and_then(Result::ok).map(Secret)))
 }
 
 fn encode_connect(options: &Options, version: ProtocolVersion) -> Result<Bytes, OptionsError> {
