@@ -104,6 +104,13 @@ impl Options {
         }
     }
 
+    /// Another client identifier: see [`new`](Self::new).
+    #[must_use]
+    pub fn with_client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
     /// The version of the protocol to speak.
     #[must_use]
     pub fn version(mut self, version: ProtocolVersion) -> Self {
@@ -288,6 +295,16 @@ impl Options {
     /// The client identifier.
     pub fn client_id(&self) -> &str {
         &self.client_id
+    }
+
+    /// The user name.
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// The password, for whoever passes it on. Nothing else shows it.
+    pub fn password(&self) -> Option<&Bytes> {
+        self.password.as_ref().map(|secret| &secret.0)
     }
 
     /// The pauses between attempts to connect.

@@ -1,5 +1,7 @@
 //! How a client is made.
 
+use std::error::Error;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +9,13 @@ use mqtt_client::{Options, Profile, Session};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
+use crate::dialer::Dialer;
 use crate::driver::{Driver, First};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, UriError};
+use crate::login::{Hook, Login};
 use crate::shared::{Core, Handle, Phase, Shared};
 use crate::store::{BoxStore, SessionStore};
-use crate::transport::Connector;
+use crate::transport::{Connector, Network, Tcp};
 use crate::unclaimed::{CLAIM_WITHIN, Unclaimed};
 use crate::uri::Uri;
 
@@ -29,35 +33,108 @@ use crate::uri::Uri;
 #[derive(Debug)]
 pub struct Builder {
     options: Options,
-    connector: Connector,
+    network: Network,
+    hook: Option<Hook>,
     session: Option<Session>,
     store: Option<BoxStore>,
     pub(crate) claim_within: Duration,
 }
 
 impl Builder {
-    /// A client of the Server at `uri`. User name and password in it replace those of the options.
+    /// A client of the Server at `uri`: see [`Uri`]. User name, password and options in it replace those of `options`.
     ///
     /// # Errors
-    /// [`ConnectError::Uri`].
+    /// [`ConnectError::Uri`]: it is no address, or one that this build cannot use.
     pub fn new(uri: &str, options: Options) -> Result<Self, ConnectError> {
-        let uri: Uri = uri.parse()?;
-        let options = match &uri.user {
-            Some(user) => options.credentials(user.clone(), uri.password.clone()),
-            None => options,
-        };
-        Ok(Self::with_connector(Connector::tcp(uri.host(), uri.port()), options))
+        let uri = usable(uri)?;
+        let options = uri.apply(options)?;
+        Ok(Self::with_network(Network { servers: vec![uri], ..Network::default() }, options))
     }
 
-    /// A client whose transports `connector` opens.
+    /// A client whose transports `connector` opens, and nothing on top of them: whatever address they lead to is the
+    /// connector's business.
     pub fn with_connector(connector: Connector, options: Options) -> Self {
-        Self { options, connector, session: None, store: None, claim_within: CLAIM_WITHIN }
+        Self::with_network(Network { connector: Some(connector), ..Network::default() }, options)
     }
 
-    /// Opens transports in another way than by TCP to the address of the URI.
+    fn with_network(network: Network, options: Options) -> Self {
+        Self { options, network, hook: None, session: None, store: None, claim_within: CLAIM_WITHIN }
+    }
+
+    /// Another address, to be tried when those before it fail.
+    ///
+    /// When an attempt fails, the next address follows at once; when all have failed one after the other, there is the
+    /// pause of [`Options::backoff`], and its limit of attempts counts such rounds. When a connection is lost that the
+    /// Server had accepted, the same address is tried first, as its Server has the Session.
+    ///
+    /// User name and password in an address are for that one; for the others there are those of the first, or of the
+    /// options. Other options can stand in the first address only.
+    ///
+    /// # Errors
+    /// [`ConnectError::Uri`], as for [`new`](Self::new).
+    ///
+    /// ```no_run
+    /// use mqtt_tokio::{Builder, Client, Options, PubSub};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = Options::new("plant-7").clean_session(false);
+    /// let client: Client<PubSub> =
+    ///     Builder::new("mqtt://broker-a.local", options)?.server("mqtt://broker-b.local")?.start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn server(mut self, uri: &str) -> Result<Self, ConnectError> {
+        let uri = usable(uri)?;
+        if uri.has_options() {
+            return Err(UriError::UnknownOption.into());
+        }
+        self.network.servers.push(uri);
+        Ok(self)
+    }
+
+    /// Opens streams of bytes in another way than by TCP or Unix domain sockets: see [`Connector`].
     #[must_use]
     pub fn connector(mut self, connector: Connector) -> Self {
-        self.connector = connector;
+        self.network.connector = Some(connector);
+        self
+    }
+
+    /// The options of TCP connections.
+    #[must_use]
+    pub fn tcp(mut self, tcp: Tcp) -> Self {
+        self.network.tcp = tcp;
+        self
+    }
+
+    /// Asks `hook` for user name and password before each attempt to connect, for those that run out, such as tokens.
+    /// They replace those of the options and of the address.
+    ///
+    /// The hook has 30 s, and an error of it counts as a failed attempt
+    /// ([`Credentials`](crate::ConnectionError::Credentials)). As the next credentials may be better, a refusal of
+    /// credentials (CONNACK codes 4 and 5) does not make such a client give up: it tries again after the pauses of
+    /// [`Options::backoff`].
+    ///
+    /// ```no_run
+    /// use mqtt_tokio::{Builder, Client, Login, Options, PubSub};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client: Client<PubSub> = Builder::new("mqtt://broker.local", Options::new("plant-7"))?
+    ///     .credentials_from(|| async {
+    ///         let token = std::fs::read("/run/token")?; // or ask a service for it
+    ///         Ok::<_, std::io::Error>(Login::new("plant-7").password(token))
+    ///     })
+    ///     .start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn credentials_from<F, T, E>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Login, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.hook = Some(Hook::new(hook));
         self
     }
 
@@ -122,7 +199,7 @@ impl Builder {
     }
 
     fn make<P: Profile>(mut self, first: Option<First>) -> Result<(Client<P>, Driver), ConnectError> {
-        let backoff = self.options.backoff_settings().clone();
+        let dialer = Dialer::new(self.network, self.hook, &self.options);
         let ack_mode = self.options.acknowledges();
         let has_store = self.store.is_some();
         let session = match (self.session, &mut self.store) {
@@ -135,6 +212,13 @@ impl Builder {
         let core = Core::with_session(self.options.journal(has_store), session)?;
         let shared = Arc::new(Shared::new(core, ack_mode, has_store, unclaimed));
         let client = Client::new(Handle::new(Arc::clone(&shared)));
-        Ok((client, Driver::new(shared, self.connector, backoff, self.store, first)))
+        Ok((client, Driver::new(shared, dialer, self.store, first)))
     }
+}
+
+/// An address that this build can use.
+fn usable(uri: &str) -> Result<Arc<Uri>, UriError> {
+    let uri: Uri = uri.parse()?;
+    uri.scheme().check()?;
+    Ok(Arc::new(uri))
 }

@@ -1,4 +1,4 @@
-//! The handle, and how to make one.
+//! The handle.
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +19,7 @@ use crate::publish::{self, Publish, Receipt};
 use crate::shared::{Handle, Phase, Shared};
 use crate::status::{Status, StatusStream};
 use crate::subscription::{self, Subscribe};
+use crate::uri::Uri;
 use crate::waiting::Ticket;
 
 /// A handle to an MQTT client that a driver task keeps connected. Cheap to clone; all clones are the same client.
@@ -65,7 +66,7 @@ impl<P: Profile> Client<P> {
         Self { handle, profile: PhantomData }
     }
 
-    /// Connects to the Server at `uri` (`mqtt://[user[:password]@]host[:port]`) and returns when it has accepted the
+    /// Connects to the Server at `uri` (such as `mqtt://localhost:1883`: see [`Uri`]) and returns when it has accepted the
     /// connection. From then on the client reconnects by itself, with the pauses of
     /// [`Options::backoff`](mqtt_client::Options::backoff). Must be called within a tokio runtime.
     ///
@@ -267,6 +268,13 @@ impl<P: Profile> Client<P> {
     /// options, unless the Server did not want it and there is a [fallback](mqtt_client::Options::fallback).
     pub fn version(&self) -> ProtocolVersion {
         self.handle.shared().lock().core.version()
+    }
+
+    /// The address of the Server that the client is connected to, or was last or is being connected to: one of
+    /// [several](Builder::server). `None` before the first attempt, and if it was made
+    /// [without an address](Builder::with_connector).
+    pub fn server(&self) -> Option<Uri> {
+        self.handle.shared().lock().server.as_deref().cloned()
     }
 
     /// Counters since the client was made.

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mqtt_client::Backoff;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, End};
+use crate::dialer::Dialer;
 use crate::error::ConnectionError;
+use crate::login::{CredentialsError, Login};
 use crate::notices::Notices;
 use crate::shared::{Phase, Shared};
 use crate::status::Status;
 use crate::store::{BoxStore, Saver, StoreError};
 use crate::timer::Timer;
-use crate::transport::Connector;
 
 /// The future that owns the Network Connection. Nothing happens unless it runs: [`connect`](crate::Client::connect)
 /// spawns it; with [`build`](crate::Builder::build) it is yours to spawn or to poll.
@@ -34,14 +34,13 @@ pub struct Driver {
 impl Driver {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        connector: Connector,
-        backoff: Backoff,
+        dialer: Dialer,
         store: Option<BoxStore>,
         first: Option<First>,
     ) -> Self {
         let closer = Closer(shared);
         let saver = store.map(Saver::new);
-        let run = Run { closer, connector, backoff, timer: Timer::default(), saver, first, fell_back: false };
+        let run = Run { closer, dialer, timer: Timer::default(), saver, first, fell_back: false };
         Self { run: Box::pin(run.run()) }
     }
 }
@@ -65,8 +64,7 @@ pub(crate) type First = oneshot::Sender<Result<(), ConnectionError>>;
 
 struct Run {
     closer: Closer,
-    connector: Connector,
-    backoff: Backoff,
+    dialer: Dialer,
     timer: Timer,
     saver: Option<Saver>,
     first: Option<First>,
@@ -89,13 +87,13 @@ impl Run {
                 inner.core.handle_close();
                 inner.core.version() != version
             };
-            self.backoff.lost(shared.now());
             let delay = if changed && !self.fell_back {
                 // That the Server does not know a version is no failure yet. Only once: it may know neither.
                 self.fell_back = true;
                 Some(Duration::ZERO)
             } else {
-                self.pause_after(&error)
+                // Whoever waits for the first attempt wants no other.
+                self.dialer.lost(&error, shared.now(), self.first.is_some())
             };
             let Some(retry_in) = delay else { return self.give_up(error).await };
             {
@@ -110,17 +108,6 @@ impl Run {
                 Some(End::Lost(error)) => return self.give_up(error).await,
             }
         }
-    }
-
-    /// The pause before the next attempt, or none if there is to be no other.
-    fn pause_after(&mut self, error: &ConnectionError) -> Option<Duration> {
-        let retry = match error {
-            ConnectionError::Protocol(error) => self.backoff.should_retry(error),
-            ConnectionError::Store(_) => false,
-            _ => true,
-        };
-        // Whoever waits for the first attempt wants no other.
-        if retry && self.first.is_none() { self.backoff.next_delay(fastrand::u32(..)) } else { None }
     }
 
     /// Ends as the application asked.
@@ -169,42 +156,68 @@ impl Run {
     /// One Network Connection from dialling to its end.
     async fn attempt(&mut self) -> End {
         let shared = Arc::clone(&self.closer.0);
-        {
+        shared.lock().server = self.dialer.server();
+        let headers = match self.log_in().await {
+            Ok(headers) => headers,
+            Err(end) => return end,
+        };
+        let version = {
             let mut inner = shared.lock();
             let now = shared.now();
             // It is Disconnected here: the driver alone changes that.
             let _ = inner.core.connect(now);
-        }
-        let mut dial = self.connector.dial();
-        let (timer, saver) = (&mut self.timer, &mut self.saver);
-        let dialled = poll_fn(|cx| {
-            if let Poll::Ready(transport) = dial.as_mut().poll(cx) {
-                return Poll::Ready(
-                    transport.map_err(|error| End::Lost(ConnectionError::Dial(Arc::new(error)))),
-                );
-            }
-            poll_while_away(&shared, timer, saver.as_mut(), None, cx).map(Err)
-        })
-        .await;
-        drop(dial);
-        let mut connection = match dialled {
-            Ok(transport) => Connection::new(transport),
+            inner.core.version()
+        };
+        let dial = self.dialer.dial(version, headers);
+        let mut connection = match self.while_away(dial).await {
+            Ok(Ok(transport)) => Connection::new(transport),
+            Ok(Err(error)) => return End::Lost(error),
             Err(end) => return end,
         };
-        let (backoff, first, fell_back) = (&mut self.backoff, &mut self.first, &mut self.fell_back);
+        let Self { timer, saver, dialer, first, fell_back, .. } = self;
         let mut announced = false;
         poll_fn(|cx| {
             let polled = connection.poll(&shared, timer, saver.as_mut(), cx);
             if connection.connected && !announced {
                 announced = true;
                 *fell_back = false;
-                backoff.connected(shared.now());
+                dialer.connected(shared.now());
                 if let Some(first) = first.take() {
                     // Whoever asked may have gone away.
                     let _ = first.send(Ok(()));
                 }
             }
             polled
+        })
+        .await
+    }
+
+    /// Gives the core the credentials of this attempt, and returns the headers that go with them.
+    async fn log_in(&mut self) -> Result<Vec<(String, String)>, End> {
+        let login = match &self.dialer.hook {
+            Some(hook) => {
+                let asked = hook.ask();
+                let login = self.while_away(asked).await?;
+                Some(login.map_err(|error| End::Lost(error.into()))?)
+            }
+            None => self.dialer.login(),
+        };
+        let Some(Login { username, password, headers }) = login else { return Ok(Vec::new()) };
+        match self.closer.0.lock().core.set_credentials(username, password) {
+            Ok(()) => Ok(headers),
+            Err(error) => Err(End::Lost(CredentialsError::from(error).into())),
+        }
+    }
+
+    /// Waits for `future`, while what must go on without a connection goes on; that can end the waiting.
+    async fn while_away<T>(&mut self, mut future: Pin<Box<dyn Future<Output = T> + Send>>) -> Result<T, End> {
+        let shared = Arc::clone(&self.closer.0);
+        let (timer, saver) = (&mut self.timer, &mut self.saver);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            poll_while_away(&shared, timer, saver.as_mut(), None, cx).map(Err)
         })
         .await
     }

@@ -4,7 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::login::CredentialsError;
+use crate::settings::SettingError;
 use crate::store::StoreError;
+use crate::transport::DialError;
 use mqtt_client::{Cause, Message, OptionsError, RequestError, SubackCode, TopicError};
 
 /// Why a Network Connection could not be made, or ended.
@@ -14,8 +17,11 @@ use mqtt_client::{Cause, Message, OptionsError, RequestError, SubackCode, TopicE
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The transport could not be opened: name not found, connection refused, no route.
-    #[error("cannot reach the server: {0}")]
-    Dial(#[source] Arc<io::Error>),
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The [hook](crate::Builder::credentials_from) gave no credentials for this attempt.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// The transport failed while in use: a reset, a broken pipe.
     #[error("the network connection failed: {0}")]
     Io(#[source] Arc<io::Error>),
@@ -35,7 +41,7 @@ impl ConnectionError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Protocol(error) => error.is_retryable(),
-            Self::Dial(_) | Self::Io(_) | Self::ClosedByServer => true,
+            Self::Dial(_) | Self::Credentials(_) | Self::Io(_) | Self::ClosedByServer => true,
             Self::Store(_) => false,
         }
     }
@@ -67,11 +73,22 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum UriError {
     /// There is no `scheme://` at its start.
-    #[error("no scheme: an address starts with mqtt:// or tcp://")]
+    #[error("no scheme: an address starts with mqtt://, mqtts://, ws://, wss:// or unix://")]
     NoScheme,
-    /// A scheme that this crate does not know, or not without one of its features.
-    #[error("unsupported scheme: this build knows mqtt:// and tcp://")]
+    /// A scheme that this crate does not know.
+    #[error("unknown scheme: known are mqtt, mqtts, tcp, ssl, ws, wss and unix")]
     UnsupportedScheme,
+    /// A scheme that this build cannot use, since the crate was built without a feature.
+    #[error("{scheme}:// needs mqtt-tokio to be built with the feature {feature}")]
+    NeedsFeature {
+        /// The scheme.
+        scheme: &'static str,
+        /// The feature, or features of which one is enough.
+        feature: &'static str,
+    },
+    /// The system has no Unix domain sockets, or none that tokio can use.
+    #[error("there are no Unix domain sockets on this system")]
+    NotHere,
     /// No host.
     #[error("no host")]
     NoHost,
@@ -87,9 +104,27 @@ pub enum UriError {
     /// A `%` that two hexadecimal digits do not follow, or that yields a user name or host that is not UTF-8.
     #[error("invalid percent-encoding")]
     InvalidEncoding,
-    /// Something follows the port that has no meaning here.
-    #[error("a path, query or fragment has no meaning for this scheme")]
+    /// A path or fragment, which has no meaning for this scheme.
+    #[error("a path or fragment has no meaning for this scheme")]
     UnexpectedPath,
+    /// A byte that the path cannot hold: what is not visible ASCII must be percent-encoded.
+    #[error("invalid path")]
+    InvalidPath,
+    /// An option that there is not: see [the table](crate#settings-as-text).
+    #[error("unknown option")]
+    UnknownOption,
+    /// The value of the option is none that it can have.
+    #[error("invalid value of the option {0}")]
+    InvalidOption(&'static str),
+}
+
+impl From<SettingError> for UriError {
+    fn from(error: SettingError) -> Self {
+        match error {
+            SettingError::Unknown => Self::UnknownOption,
+            SettingError::Invalid(name) => Self::InvalidOption(name),
+        }
+    }
 }
 
 /// Why a publish did not end as delivered.

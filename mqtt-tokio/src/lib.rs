@@ -5,8 +5,10 @@ mod builder;
 mod client;
 mod codec;
 mod connection;
+mod dialer;
 mod driver;
 mod error;
+mod login;
 mod message;
 mod notices;
 mod publish;
@@ -14,6 +16,7 @@ mod publish;
 mod redb_store;
 mod registry;
 mod routes;
+mod settings;
 mod shared;
 mod status;
 mod store;
@@ -33,6 +36,7 @@ pub use error::{
     AckError, CodecError, ConnectError, ConnectionError, DisconnectError, PublishError, SubscribeError,
     UriError,
 };
+pub use login::{CredentialsError, Login};
 pub use message::ReceivedMessage;
 pub use publish::{Accepted, Delivered, Publish, Receipt, Receipted, Safe};
 #[cfg(feature = "store-redb")]
@@ -41,8 +45,8 @@ pub use registry::Overflow;
 pub use status::{Status, StatusStream};
 pub use store::{SessionStore, StoreError};
 pub use subscription::{Subscribe, Subscription};
-pub use transport::{BoxTransport, Connector, Transport};
-pub use uri::Uri;
+pub use transport::{BoxTransport, Connector, DialError, Tcp, TcpKeepAlive, Transport};
+pub use uri::{Scheme, Uri};
 
 pub use bytes;
 pub use mqtt_client;

@@ -24,6 +24,7 @@ use crate::notices::Notices;
 use crate::registry::Registry;
 use crate::status::{self, Status, StatusStream};
 use crate::unclaimed::Unclaimed;
+use crate::uri::Uri;
 use crate::waiting::{Completions, Crowd};
 
 /// All profiles share one core: the profile of the handle limits the methods.
@@ -116,6 +117,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) unclaimed: Unclaimed,
     pub(crate) phase: Phase,
+    /// The Server of the present connection or attempt.
+    pub(crate) server: Option<Arc<Uri>>,
     /// How many publishes were in flight and in the queue when the client was closed.
     pub(crate) undelivered: [usize; 2],
     pub(crate) ack_mode: AckMode,
@@ -149,6 +152,7 @@ impl Shared {
                 registry: Registry::default(),
                 unclaimed,
                 phase: Phase::Open,
+                server: None,
                 undelivered: [0; 2],
                 ack_mode,
                 keep_session: false,

@@ -7,7 +7,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+
+use crate::uri::Uri;
+
+mod dial;
+mod error;
+mod tcp;
+#[cfg(unix)]
+mod unix;
+
+pub(crate) use dial::{Dial, Network};
+pub use error::DialError;
+pub(crate) use tcp::format_address;
+pub use tcp::{Tcp, TcpKeepAlive};
 
 /// Any ordered, lossless stream of bytes both ways [MQTT-7.1.2-1].
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,12 +29,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Transport for T {}
 /// A transport of any kind.
 pub type BoxTransport = Box<dyn Transport>;
 
-type Dial = Pin<Box<dyn Future<Output = io::Result<BoxTransport>> + Send>>;
+type Open = Pin<Box<dyn Future<Output = Result<BoxTransport, DialError>> + Send>>;
 
-/// How to open a new transport: called for every attempt to connect.
+/// How to open a new stream of bytes: called for every attempt to connect.
+///
+/// With an address ([`Builder::connector`](crate::Builder::connector)) it takes the place of TCP, of proxies and of Unix
+/// domain sockets; TLS and WebSocket, if the scheme says so, are put on top of what it opens.
 #[derive(Clone)]
 pub struct Connector {
-    dial: Arc<dyn Fn() -> Dial + Send + Sync>,
+    open: Arc<dyn Fn(Option<&Uri>) -> Open + Send + Sync>,
 }
 
 impl Connector {
@@ -39,31 +54,52 @@ impl Connector {
         F: Future<Output = io::Result<T>> + Send + 'static,
         T: Transport + 'static,
     {
-        // Boxed, so that what an idle client holds is not the largest future that it ever awaited.
+        Self { open: Arc::new(move |_| boxed(dial())) }
+    }
+
+    /// A connector of your own that is told which Server to connect to: for a client that has
+    /// [several](crate::Builder::server).
+    ///
+    /// A client that was made [without an address](crate::Builder::with_connector) cannot use it: each attempt fails.
+    pub fn to_server<F, T>(dial: impl Fn(&Uri) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = io::Result<T>> + Send + 'static,
+        T: Transport + 'static,
+    {
         Self {
-            dial: Arc::new(move || {
-                let transport = dial();
-                Box::pin(async move { Ok(Box::new(transport.await?) as BoxTransport) })
+            open: Arc::new(move |server| match server {
+                Some(server) => boxed(dial(server)),
+                None => {
+                    let error = io::Error::new(io::ErrorKind::InvalidInput, "the client has no address");
+                    Box::pin(std::future::ready(Err(DialError::Connector(Arc::new(error)))))
+                }
             }),
         }
     }
 
-    /// TCP to a host and port, with TCP_NODELAY. All addresses of the host are tried in turn.
+    /// TCP to a host and port, with the defaults of [`Tcp`].
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
-        let host = host.into();
-        Self::new(move || {
-            let host = host.clone();
-            async move {
-                let stream = TcpStream::connect((host.as_str(), port)).await?;
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            }
-        })
+        let host: Arc<str> = host.into().into();
+        Self {
+            open: Arc::new(move |_| {
+                let host = Arc::clone(&host);
+                Box::pin(async move {
+                    let stream = Tcp::new().dial(&host, port).await?;
+                    Ok(Box::new(stream) as BoxTransport)
+                })
+            }),
+        }
     }
+}
 
-    pub(crate) fn dial(&self) -> Dial {
-        (self.dial)()
-    }
+/// Boxed, so that what an idle client holds is not the largest future that it ever awaited.
+fn boxed<T: Transport + 'static>(dial: impl Future<Output = io::Result<T>> + Send + 'static) -> Open {
+    Box::pin(async move {
+        match dial.await {
+            Ok(transport) => Ok(Box::new(transport) as BoxTransport),
+            Err(error) => Err(DialError::Connector(Arc::new(error))),
+        }
+    })
 }
 
 impl fmt::Debug for Connector {

@@ -1,0 +1,104 @@
+//! Which Server is tried next, with which credentials, and after which pause.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt_client::{Backoff, ConnectReturnCode, Options, ProtocolVersion, Time};
+
+use crate::error::ConnectionError;
+use crate::login::{Hook, Login};
+use crate::transport::{Dial, Network};
+use crate::uri::Uri;
+
+/// Attempts to connect, one after the other.
+pub(crate) struct Dialer {
+    network: Arc<Network>,
+    backoff: Backoff,
+    /// Who is asked for credentials before each attempt.
+    pub(crate) hook: Option<Hook>,
+    /// The credentials of each Server; none if all have those of the options.
+    logins: Vec<Login>,
+    /// The Server to try next.
+    at: usize,
+    /// How many attempts failed since a Server last accepted a connection, or since the last pause.
+    failed: usize,
+    /// A Server has accepted the present connection.
+    accepted: bool,
+}
+
+impl Dialer {
+    pub(crate) fn new(network: Network, hook: Option<Hook>, options: &Options) -> Self {
+        let login_of = |server: &Arc<Uri>| match server.username() {
+            Some(user) => Login {
+                username: Some(user.to_owned()),
+                password: server.password().map(|password| password.to_vec().into()),
+                headers: Vec::new(),
+            },
+            None => Login {
+                username: options.username().map(str::to_owned),
+                password: options.password().cloned(),
+                headers: Vec::new(),
+            },
+        };
+        let logins = match network.servers.len() {
+            0 | 1 => Vec::new(),
+            _ => network.servers.iter().map(login_of).collect(),
+        };
+        let backoff = options.backoff_settings().clone();
+        Self { network: Arc::new(network), backoff, hook, logins, at: 0, failed: 0, accepted: false }
+    }
+
+    /// The Server to try next, if the client knows its address.
+    pub(crate) fn server(&self) -> Option<Arc<Uri>> {
+        self.network.servers.get(self.at).map(Arc::clone)
+    }
+
+    /// Its credentials, if they may differ from those of the last attempt.
+    pub(crate) fn login(&self) -> Option<Login> {
+        self.logins.get(self.at).cloned()
+    }
+
+    /// Opens a transport to it.
+    pub(crate) fn dial(&self, version: ProtocolVersion, headers: Vec<(String, String)>) -> Dial {
+        self.network.dial(self.at, version, headers)
+    }
+
+    /// The Server has accepted the connection.
+    pub(crate) fn connected(&mut self, now: Time) {
+        self.accepted = true;
+        self.backoff.connected(now);
+    }
+
+    /// The connection is lost, or was not made. Returns the pause before the next attempt, or none if there is to be no
+    /// other.
+    ///
+    /// `once`: somebody waits for how the first attempt ends, and wants no second one with the same Server.
+    pub(crate) fn lost(&mut self, error: &ConnectionError, now: Time, once: bool) -> Option<Duration> {
+        self.backoff.lost(now);
+        if !self.should_retry(error) {
+            return None;
+        }
+        if std::mem::take(&mut self.accepted) {
+            self.failed = 0;
+        } else {
+            self.failed += 1;
+            self.at = (self.at + 1) % self.network.len();
+            if self.failed < self.network.len() {
+                return Some(Duration::ZERO);
+            }
+            self.failed = 0;
+        }
+        if once { None } else { self.backoff.next_delay(fastrand::u32(..)) }
+    }
+
+    fn should_retry(&self, error: &ConnectionError) -> bool {
+        match error {
+            // The next credentials may be better.
+            ConnectionError::Protocol(mqtt_client::ConnectionError::Refused(
+                ConnectReturnCode::BadUserNameOrPassword | ConnectReturnCode::NotAuthorized,
+            )) if self.hook.is_some() => true,
+            ConnectionError::Protocol(error) => self.backoff.should_retry(error),
+            error => error.is_retryable(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! One attempt to connect: a stream of bytes to one of the Servers, and what the scheme of its address puts on top.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mqtt_client::ProtocolVersion;
+
+use super::{BoxTransport, Connector, DialError, Tcp};
+use crate::error::ConnectionError;
+#[cfg(unix)]
+use crate::uri::Scheme;
+use crate::uri::Uri;
+
+/// An attempt to open a transport.
+pub(crate) type Dial = Pin<Box<dyn Future<Output = Result<BoxTransport, ConnectionError>> + Send>>;
+
+/// The Servers of a client, and how to reach them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Network {
+    /// In the order in which they are tried; none if there is only a connector.
+    pub(crate) servers: Vec<Arc<Uri>>,
+    /// In place of TCP and Unix domain sockets.
+    pub(crate) connector: Option<Connector>,
+    pub(crate) tcp: Tcp,
+}
+
+impl Network {
+    /// How many attempts make a round.
+    pub(crate) fn len(&self) -> usize {
+        self.servers.len().max(1)
+    }
+
+    /// Opens a transport to the Server at `index`, for a client that speaks `version`.
+    pub(crate) fn dial(
+        self: &Arc<Self>,
+        index: usize,
+        version: ProtocolVersion,
+        headers: Vec<(String, String)>,
+    ) -> Dial {
+        let network = Arc::clone(self);
+        let server = self.servers.get(index).map(Arc::clone);
+        Box::pin(async move {
+            let stream = network.open(server.as_deref()).await?;
+            match server {
+                Some(server) => network.wrap(stream, &server, version, headers).await,
+                None => Ok(stream),
+            }
+        })
+    }
+
+    /// A stream of bytes to the Server.
+    async fn open(&self, server: Option<&Uri>) -> Result<BoxTransport, ConnectionError> {
+        let server = match (&self.connector, server) {
+            (Some(connector), server) => return Ok((connector.open)(server).await?),
+            (None, Some(server)) => server,
+            (None, None) => return Err(DialError::NoAddress { host: String::new() }.into()),
+        };
+        match server.scheme() {
+            #[cfg(unix)]
+            Scheme::Unix => Ok(Box::new(super::unix::dial(server.path()).await?)),
+            _ => Ok(Box::new(self.tcp.dial(server.host(), server.port()).await?)),
+        }
+    }
+
+    /// Puts on top what the scheme asks for. That this build can do it was checked when the client was made.
+    async fn wrap(
+        &self,
+        stream: BoxTransport,
+        server: &Uri,
+        version: ProtocolVersion,
+        headers: Vec<(String, String)>,
+    ) -> Result<BoxTransport, ConnectionError> {
+        let _ = (server, version, headers);
+        Ok(stream)
+    }
+}
