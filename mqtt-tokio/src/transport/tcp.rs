@@ -264,3 +264,112 @@ where
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let order = |addresses: &[&str]| {
+            let ordered = by_turns(addresses.iter().map(|text| address(text)));
+            ordered.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let [a, b, x, y, z] = ["[::1]:1", "[::2]:1", "1.0.0.1:1", "2.0.0.1:1", "3.0.0.1:1"];
+        assert_eq!(order(&[a, b, x, y, z]), [a, x, b, y, z]);
+        assert_eq!(order(&[x, y, a]), [x, a, y]);
+        assert_eq!(order(&[x, x, y, x]), [x, y], "the system gives one for each kind of socket");
+        assert!(order(&[]).is_empty());
+        let many = (0..1000).map(|n: u32| SocketAddr::new(IpAddr::V4(n.into()), 1));
+        assert_eq!(by_turns(many).len(), MAX_ADDRESSES);
+    }
+
+    /// What an address does: after how many milliseconds it answers, and how.
+    type Script = (&'static str, u64, Result<(), io::ErrorKind>);
+
+    /// Dials the addresses, and says when each attempt began, which won, and how long it all took.
+    async fn dial(script: &[Script]) -> (Vec<u64>, Result<SocketAddr, DialError>, u64) {
+        let begin = Instant::now();
+        let elapsed = || u64::try_from(begin.elapsed().as_millis()).unwrap();
+        let began = Mutex::new(Vec::new());
+        let addresses: Vec<_> = script.iter().map(|(text, ..)| address(text)).collect();
+        let connect = |to: SocketAddr| {
+            began.lock().unwrap().push(elapsed());
+            let &(_, after, result) = script.iter().find(|(text, ..)| address(text) == to).unwrap();
+            async move {
+                tokio::time::sleep(Duration::from_millis(after)).await;
+                result.map(|()| to).map_err(io::Error::from)
+            }
+        };
+        let won = staggered(&addresses, STAGGER, connect).await;
+        (began.into_inner().unwrap(), won, elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_that_answers_wins() {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, TimedOut};
+        let [a, b, c] = ["[::1]:1", "1.0.0.1:1", "[::2]:1"];
+
+        let (began, won, took) = dial(&[(a, 100, Ok(())), (b, 0, Ok(()))]).await;
+        assert_eq!((began, won.unwrap(), took), (vec![0], address(a), 100));
+        // The first is slow, the second overtakes it.
+        let (began, won, took) = dial(&[(a, 60_000, Ok(())), (b, 20, Ok(())), (c, 0, Ok(()))]).await;
+        assert_eq!((began, won.unwrap()), (vec![0, 250], address(b)));
+        assert!((270..=272).contains(&took), "{took}");
+        // The second is slower: the first wins all the same.
+        let (_, won, _) = dial(&[(a, 300, Ok(())), (b, 100, Ok(()))]).await;
+        assert_eq!(won.unwrap(), address(a));
+        // One that fails makes room at once.
+        let (began, won, _) =
+            dial(&[(a, 10, Err(ConnectionRefused)), (b, 10, Err(HostUnreachable)), (c, 10, Ok(()))]).await;
+        assert_eq!(won.unwrap(), address(c));
+        assert!(began[1] <= 12 && began[2] <= 24, "{began:?}");
+
+        // What is told when all fail: the first that is not a refusal.
+        let refused = dial(&[(a, 10, Err(ConnectionRefused)), (b, 10, Err(ConnectionRefused))]).await.1;
+        assert!(matches!(refused, Err(DialError::Refused { address }) if address == a));
+        for order in [[a, b, c], [b, a, c], [b, c, a]] {
+            let script = order.map(|host| match host {
+                "[::1]:1" => (host, 10, Err(ConnectionRefused)),
+                "1.0.0.1:1" => (host, 10, Err(HostUnreachable)),
+                _ => (host, 20, Err(TimedOut)),
+            });
+            let Err(DialError::Unreachable { address, source }) = dial(&script).await.1 else { panic!() };
+            let first = order.into_iter().find(|host| *host != a).unwrap();
+            assert_eq!((&*address, source.kind() == TimedOut), (first, first == c));
+        }
+    }
+
+    #[tokio::test]
+    async fn options_reach_the_socket() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let keep_alive =
+            TcpKeepAlive::after(Duration::from_secs(30)).every(Duration::from_secs(5)).retries(3);
+        let local = IpAddr::from([127, 0, 0, 1]);
+        let tcp = Tcp::new().nodelay(false).keep_alive(Some(keep_alive)).local_address(Some(local));
+        let stream = tcp.dial("127.0.0.1", port).await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(!socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()),
+            (Duration::from_secs(30), Duration::from_secs(5))
+        );
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(stream.local_addr().unwrap().ip(), local);
+        let stream = Tcp::new().dial("127.0.0.1", port).await.unwrap();
+        assert!(SockRef::from(&stream).tcp_nodelay().unwrap());
+        assert!(!SockRef::from(&stream).keepalive().unwrap());
+        // No address of the family that is left.
+        let other = Tcp::new().local_address(Some(local)).dial("::1", port).await;
+        assert!(matches!(other, Err(DialError::NoAddress { host }) if host == "::1"));
+    }
+}
