@@ -5,10 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt_client::{Options, Profile, Session};
+use mqtt_client::{Options, Profile, QoS, Session, TopicError, TopicFilter};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
+use crate::defaults::PublishDefaults;
 use crate::dialer::Dialer;
 use crate::driver::{Driver, First};
 use crate::error::{ConnectError, UriError};
@@ -37,6 +38,7 @@ pub struct Builder {
     hook: Option<Hook>,
     session: Option<Session>,
     store: Option<BoxStore>,
+    defaults: PublishDefaults,
     pub(crate) claim_within: Duration,
 }
 
@@ -58,7 +60,22 @@ impl Builder {
     }
 
     fn with_network(network: Network, options: Options) -> Self {
-        Self { options, network, hook: None, session: None, store: None, claim_within: CLAIM_WITHIN }
+        Self {
+            options,
+            network,
+            hook: None,
+            session: None,
+            store: None,
+            defaults: PublishDefaults::default(),
+            claim_within: CLAIM_WITHIN,
+        }
+    }
+
+    pub(crate) fn map_options<E>(
+        self,
+        change: impl FnOnce(Options) -> Result<Options, E>,
+    ) -> Result<Self, E> {
+        Ok(Self { options: change(self.options)?, ..self })
     }
 
     /// Another address, to be tried when those before it fail.
@@ -138,6 +155,37 @@ impl Builder {
         self
     }
 
+    /// The QoS and RETAIN of what is [published](Client::publish) to topics that match `filter`, unless the publish says
+    /// otherwise. Of several filters that match, the one that was given first counts; without any it is QoS 0, and not
+    /// retained.
+    ///
+    /// A [`Message`](crate::Message) that was made before has its own QoS and RETAIN, and keeps them.
+    ///
+    /// # Errors
+    /// [`TopicError`]: it is no Topic Filter.
+    ///
+    /// ```no_run
+    /// use mqtt_tokio::{Builder, Client, Options, Publisher, QoS};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client: Client<Publisher> = Builder::new("mqtt://broker.local", Options::new("plant-7"))?
+    ///     .publish_default("plant/+/alarm", QoS::ExactlyOnce, false)?
+    ///     .publish_default("plant/+/state", QoS::AtLeastOnce, true)?
+    ///     .connect()
+    ///     .await?;
+    /// client.publish("plant/7/state", "running").await?; // QoS 1, retained
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish_default<F>(mut self, filter: F, qos: QoS, retain: bool) -> Result<Self, TopicError>
+    where
+        F: TryInto<TopicFilter>,
+        TopicError: From<F::Error>,
+    {
+        self.defaults.add(filter.try_into()?, qos, retain);
+        Ok(self)
+    }
+
     /// Continues a Session that was [taken out](Client::disconnect_keeping_session) of an earlier client, in this process
     /// or another one. What became of its messages is told to nobody: the futures that waited for them are gone.
     ///
@@ -210,7 +258,7 @@ impl Builder {
         let unclaimed = Unclaimed::new(self.claim_within, !session.is_empty());
         // Without a store nobody would ever say that a change is saved.
         let core = Core::with_session(self.options.journal(has_store), session)?;
-        let shared = Arc::new(Shared::new(core, ack_mode, has_store, unclaimed));
+        let shared = Arc::new(Shared::new(core, ack_mode, has_store, unclaimed, self.defaults));
         let client = Client::new(Handle::new(Arc::clone(&shared)));
         Ok((client, Driver::new(shared, dialer, self.store, first)))
     }

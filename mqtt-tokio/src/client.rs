@@ -87,8 +87,13 @@ impl<P: Profile> Client<P> {
         T: TryInto<TopicName>,
         TopicError: From<T::Error>,
     {
-        let message = topic.try_into().map_err(TopicError::from).map(|topic| Message::new(topic, payload));
-        Publish::new(self.handle.shared(), message)
+        let shared = self.handle.shared();
+        let message = topic.try_into().map_err(TopicError::from).map(|topic| {
+            let mut message = Message::new(topic, payload);
+            shared.defaults.apply(&mut message);
+            message
+        });
+        Publish::new(shared, message)
     }
 
     /// Publishes a message that was made before, or that an error gave back.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::env::EnvError;
 use crate::login::CredentialsError;
 use crate::settings::SettingError;
 use crate::store::StoreError;
@@ -54,6 +55,9 @@ pub enum ConnectError {
     /// The address is no URI that this crate can use.
     #[error(transparent)]
     Uri(#[from] UriError),
+    /// A variable of the environment is missing or wrong: see [`Builder::from_env`](crate::Builder::from_env).
+    #[error(transparent)]
+    Env(#[from] EnvError),
     /// An option breaks a rule.
     #[error(transparent)]
     Options(#[from] OptionsError),

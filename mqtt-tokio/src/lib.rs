@@ -5,8 +5,10 @@ mod builder;
 mod client;
 mod codec;
 mod connection;
+mod defaults;
 mod dialer;
 mod driver;
+mod env;
 mod error;
 mod login;
 mod message;
@@ -32,6 +34,7 @@ pub use builder::Builder;
 pub use client::{Client, Drain};
 pub use codec::PacketCodec;
 pub use driver::Driver;
+pub use env::{EnvError, options_from_env};
 pub use error::{
     AckError, CodecError, ConnectError, ConnectionError, DisconnectError, PublishError, SubscribeError,
     UriError,

@@ -37,7 +37,8 @@ impl<'c> Publish<'c> {
         Self { shared, message, lifetime: None }
     }
 
-    /// The Quality of Service; QoS 0 unless told otherwise.
+    /// The Quality of Service; QoS 0 unless told otherwise, here or by a
+    /// [default for the topic](crate::Builder::publish_default).
     #[inline]
     pub fn qos(mut self, qos: QoS) -> Self {
         if let Ok(message) = &mut self.message {

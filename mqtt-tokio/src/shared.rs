@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::client::Drain;
+use crate::defaults::PublishDefaults;
 use crate::error::PublishError;
 use crate::notices::Notices;
 use crate::registry::Registry;
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     inner: Mutex<Inner>,
     /// Clients and subscriptions; when the last one goes, the client disconnects.
     handles: AtomicUsize,
+    pub(crate) defaults: PublishDefaults,
     start: Instant,
     /// The start as a time since 1970: what expires in a Session does so by a clock that other clients have too.
     epoch: Duration,
@@ -131,7 +133,13 @@ pub(crate) struct Inner {
 }
 
 impl Shared {
-    pub(crate) fn new(core: Core, ack_mode: AckMode, has_store: bool, unclaimed: Unclaimed) -> Self {
+    pub(crate) fn new(
+        core: Core,
+        ack_mode: AckMode,
+        has_store: bool,
+        unclaimed: Unclaimed,
+        defaults: PublishDefaults,
+    ) -> Self {
         let start = Instant::now();
         Self {
             inner: Mutex::new(Inner {
@@ -160,6 +168,7 @@ impl Shared {
                 status: Some(broadcast::channel(status::KEPT).0),
             }),
             handles: AtomicUsize::new(0),
+            defaults,
             start,
             epoch: unix_time(start),
         }
