@@ -48,7 +48,13 @@ pub use registry::Overflow;
 pub use status::{Status, StatusStream};
 pub use store::{SessionStore, StoreError};
 pub use subscription::{Subscribe, Subscription};
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+#[cfg(feature = "tls")]
+pub use transport::tls::Tls;
+pub use transport::tls::{PemPlace, TlsConfigError, TlsError};
 pub use transport::{BoxTransport, Connector, DialError, Tcp, TcpKeepAlive, Transport};
+pub use uri::Uri;
 pub use uri::{Scheme, Uri};
 
 pub use bytes;

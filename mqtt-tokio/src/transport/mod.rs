@@ -1,5 +1,7 @@
 //! What carries the bytes.
 
+pub(crate) mod tls;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
