@@ -16,6 +16,8 @@ use crate::error::{ConnectError, UriError};
 use crate::login::{Hook, Login};
 use crate::shared::{Core, Handle, Phase, Shared};
 use crate::store::{BoxStore, SessionStore};
+#[cfg(feature = "tls")]
+use crate::transport::tls::Tls;
 use crate::transport::{Connector, Network, Tcp};
 use crate::unclaimed::{CLAIM_WITHIN, Unclaimed};
 use crate::uri::Uri;
@@ -123,6 +125,18 @@ impl Builder {
         self
     }
 
+    /// How connections are secured whose address says so (`mqtts://`, `wss://`). Unless it is given, the system's roots
+    /// are trusted and no client certificate is shown: [`Tls::new`].
+    ///
+    /// The files that it names are read when the client starts, so that a mistake in them is
+    /// [an error there](ConnectError::Tls); [`start`](Self::start) and [`build`](Self::build) read them in place.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.network.tls = tls;
+        self
+    }
+
     /// Asks `hook` for user name and password before each attempt to connect, for those that run out, such as tokens.
     /// They replace those of the options and of the address.
     ///
@@ -221,6 +235,7 @@ impl Builder {
                 (self.store, self.session) = (Some(store), Some(session));
             }
         }
+        self.network.check_elsewhere().await?;
         let (client, driver) = self.make(Some(sender))?;
         drop(tokio::spawn(driver));
         receiver.await.unwrap_or(Ok(())).map_err(ConnectError::Connection)?;
@@ -231,9 +246,9 @@ impl Builder {
     /// Spawns the driver on the present tokio runtime and returns at once; the driver goes on trying to connect.
     ///
     /// # Errors
-    /// [`ConnectError::Options`].
+    /// [`ConnectError::Options`], [`Tls`](ConnectError::Tls), [`Store`](ConnectError::Store).
     pub fn start<P: Profile>(self) -> Result<Client<P>, ConnectError> {
-        let (client, driver) = self.make(None)?;
+        let (client, driver) = self.build()?;
         drop(tokio::spawn(driver));
         Ok(client)
     }
@@ -241,8 +256,9 @@ impl Builder {
     /// The client and its driver, for you to run.
     ///
     /// # Errors
-    /// [`ConnectError::Options`].
+    /// [`ConnectError::Options`], [`Tls`](ConnectError::Tls), [`Store`](ConnectError::Store).
     pub fn build<P: Profile>(self) -> Result<(Client<P>, Driver), ConnectError> {
+        self.network.check()?;
         self.make(None)
     }
 

@@ -171,7 +171,7 @@ impl Connection {
                     Poll::Ready(Ok(0)) => return Poll::Ready(self.lost(ConnectionError::ClosedByServer)),
                     Poll::Ready(Ok(_)) => progress = true,
                     Poll::Ready(Err(error)) => {
-                        return Poll::Ready(self.lost(ConnectionError::Io(Arc::new(error))));
+                        return Poll::Ready(self.lost(ConnectionError::of_transport(error)));
                     }
                     Poll::Pending => {}
                 }
@@ -194,7 +194,7 @@ impl Connection {
 
     /// The connection ended with `error`, unless it was writing that failed first.
     fn lost(&mut self, error: ConnectionError) -> End {
-        End::Lost(self.write_error.take().map_or(error, |error| ConnectionError::Io(Arc::new(error))))
+        End::Lost(self.write_error.take().map_or(error, ConnectionError::of_transport))
     }
 
     /// Tells the core what the transport took.

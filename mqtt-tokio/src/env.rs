@@ -164,14 +164,38 @@ impl<F: Fn(&OsStr) -> Option<OsString>> Environment<F> {
 
     /// What lies between the client and its Servers.
     fn network(&self, builder: Builder) -> Result<Builder, ConnectError> {
+        let builder = self.tls(builder)?;
+        if !cfg!(feature = "proxy") && self.raw("MQTT_PROXY").is_some() {
+            return Err(EnvError::NeedsFeature { variable: "MQTT_PROXY", feature: "proxy" }.into());
+        }
+        Ok(builder)
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self, builder: Builder) -> Result<Builder, ConnectError> {
+        let mut tls = crate::Tls::new();
+        if let Some(path) = self.path("MQTT_CA_FILE") {
+            tls = tls.ca_file(path);
+        }
+        tls = match [self.path("MQTT_CERT_FILE"), self.path("MQTT_KEY_FILE")] {
+            [None, None] => tls,
+            [Some(chain), Some(key)] => tls.client_certificate_files(chain, key),
+            [None, Some(_)] => return Err(EnvError::Missing("MQTT_CERT_FILE").into()),
+            [Some(_), None] => return Err(EnvError::Missing("MQTT_KEY_FILE").into()),
+        };
+        if let Some(name) = self.text("MQTT_SERVER_NAME")? {
+            tls = tls.server_name(name);
+        }
+        Ok(builder.tls(tls))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn tls(&self, builder: Builder) -> Result<Builder, ConnectError> {
         for variable in ["MQTT_CA_FILE", "MQTT_CERT_FILE", "MQTT_KEY_FILE", "MQTT_SERVER_NAME"] {
-            if !cfg!(feature = "tls") && self.raw(variable).is_some() {
+            if self.raw(variable).is_some() {
                 let feature = "tls-ring or tls-aws-lc-rs";
                 return Err(EnvError::NeedsFeature { variable, feature }.into());
             }
-        }
-        if !cfg!(feature = "proxy") && self.raw("MQTT_PROXY").is_some() {
-            return Err(EnvError::NeedsFeature { variable: "MQTT_PROXY", feature: "proxy" }.into());
         }
         Ok(builder)
     }
@@ -258,9 +282,11 @@ mod tests {
         assert!(matches!(built(&[("MQTT_URI", " ")]), ConnectError::Env(EnvError::Missing("MQTT_URI"))));
         assert!(matches!(built(&[("MQTT_URI", "localhost")]), ConnectError::Uri(_)));
         assert!(matches!(built(&[("MQTT_URI", "mqtt://a b")]), ConnectError::Uri(_)));
-        if !cfg!(feature = "tls") {
-            let error = built(&[("MQTT_URI", "mqtt://a"), ("MQTT_CA_FILE", "x")]);
-            assert!(matches!(error, ConnectError::Env(EnvError::NeedsFeature { .. })));
+        // Without TLS it is the feature that is missing, with it the other file.
+        match built(&[("MQTT_URI", "mqtt://a"), ("MQTT_CERT_FILE", "x")]) {
+            ConnectError::Env(EnvError::NeedsFeature { .. }) => assert!(!cfg!(feature = "tls")),
+            ConnectError::Env(EnvError::Missing("MQTT_KEY_FILE")) => assert!(cfg!(feature = "tls")),
+            other => panic!("{other:?}"),
         }
         if !cfg!(feature = "proxy") {
             let error = built(&[("MQTT_URI", "mqtt://a"), ("MQTT_PROXY", "http://x")]);

@@ -9,6 +9,7 @@ use crate::login::CredentialsError;
 use crate::settings::SettingError;
 use crate::store::StoreError;
 use crate::transport::DialError;
+use crate::transport::tls::TlsError;
 use mqtt_client::{Cause, Message, OptionsError, RequestError, SubackCode, TopicError};
 
 /// Why a Network Connection could not be made, or ended.
@@ -20,6 +21,9 @@ pub enum ConnectionError {
     /// The transport could not be opened: name not found, connection refused, no route.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// The connection could not be secured, or TLS failed while in use. Nothing was sent in the clear.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The [hook](crate::Builder::credentials_from) gave no credentials for this attempt.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -38,10 +42,19 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// What a transport in use reports, by the layer that it comes from.
+    pub(crate) fn of_transport(error: io::Error) -> Self {
+        match TlsError::from_io(&error) {
+            Some(error) => Self::Tls(error),
+            None => Self::Io(Arc::new(error)),
+        }
+    }
+
     /// Whether trying again, unchanged, can help. False for refusals such as bad credentials.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Protocol(error) => error.is_retryable(),
+            Self::Tls(error) => error.is_retryable(),
             Self::Dial(_) | Self::Credentials(_) | Self::Io(_) | Self::ClosedByServer => true,
             Self::Store(_) => false,
         }
@@ -58,6 +71,9 @@ pub enum ConnectError {
     /// A variable of the environment is missing or wrong: see [`Builder::from_env`](crate::Builder::from_env).
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// The settings for TLS cannot be used: a file, a key, a missing provider.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An option breaks a rule.
     #[error(transparent)]
     Options(#[from] OptionsError),

@@ -54,7 +54,6 @@ pub use tokio_rustls::rustls;
 pub use transport::tls::Tls;
 pub use transport::tls::{PemPlace, TlsConfigError, TlsError};
 pub use transport::{BoxTransport, Connector, DialError, Tcp, TcpKeepAlive, Transport};
-pub use uri::Uri;
 pub use uri::{Scheme, Uri};
 
 pub use bytes;

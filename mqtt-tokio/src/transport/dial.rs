@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use mqtt_client::ProtocolVersion;
 
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+use super::tls::TlsError;
 use super::{BoxTransport, Connector, DialError, Tcp};
 use crate::error::ConnectionError;
 #[cfg(unix)]
@@ -23,12 +26,39 @@ pub(crate) struct Network {
     /// In place of TCP and Unix domain sockets.
     pub(crate) connector: Option<Connector>,
     pub(crate) tcp: Tcp,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Tls,
 }
 
 impl Network {
     /// How many attempts make a round.
     pub(crate) fn len(&self) -> usize {
         self.servers.len().max(1)
+    }
+
+    /// Checks the settings of what the addresses need. Reads files, and blocks while it does.
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        #[cfg(feature = "tls")]
+        if self.is_secure() {
+            self.tls.check()?;
+        }
+        Ok(())
+    }
+
+    /// The same, on a thread that may block.
+    pub(crate) async fn check_elsewhere(&self) -> Result<(), TlsError> {
+        #[cfg(feature = "tls")]
+        if self.is_secure() {
+            let tls = self.tls.clone();
+            let checked = tokio::task::spawn_blocking(move || tls.check()).await;
+            checked.map_err(|error| TlsError::Other(Arc::new(error)))??;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "tls")]
+    fn is_secure(&self) -> bool {
+        self.servers.iter().any(|server| server.scheme().is_secure())
     }
 
     /// Opens a transport to the Server at `index`, for a client that speaks `version`.
@@ -71,6 +101,11 @@ impl Network {
         version: ProtocolVersion,
         headers: Vec<(String, String)>,
     ) -> Result<BoxTransport, ConnectionError> {
+        #[cfg(feature = "tls")]
+        let stream = match server.scheme().is_secure() {
+            true => self.tls.handshake(stream, server.host()).await?,
+            false => stream,
+        };
         let _ = (server, version, headers);
         Ok(stream)
     }
