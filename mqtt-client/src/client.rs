@@ -12,6 +12,7 @@ use crate::error::{
     RequestError,
 };
 use crate::event::Event;
+use crate::inspect::Inspector;
 use crate::machine::Core;
 use crate::message::{AckToken, Message, PublishToken, RequestToken};
 use crate::options::{AckMode, Options};
@@ -37,7 +38,8 @@ use crate::time::Time;
 /// - for a store: [`poll_changes`](Self::poll_changes), [`changes_saved`](Self::changes_saved),
 ///   [`barrier`](Self::barrier);
 /// - looking: [`state`](Self::state), [`wants_input`](Self::wants_input), [`has_output`](Self::has_output),
-///   [`session`](Self::session), [`stats`](Self::stats), [`options`](Self::options).
+///   [`session`](Self::session), [`stats`](Self::stats), [`options`](Self::options),
+///   [`inspect`](Self::inspect).
 ///
 /// Any method may be called in any state and any order; none panics. How to drive it is shown on the
 /// [crate page](crate). It is `Clone`: a copy continues from the same state on its own.
@@ -239,6 +241,12 @@ impl<P: Profile> Client<P> {
     /// Whether [`poll_changes`](Self::poll_changes) has something.
     pub fn has_changes(&self) -> bool {
         self.core.journal().has_changes()
+    }
+
+    /// Has every packet shown to `inspector` from now on, or to nobody. See [`Inspector`] for what it may do. A copy of the
+    /// client shows its packets too; in comparing clients it does not count.
+    pub fn inspect(&mut self, inspector: Option<Inspector>) {
+        self.core.inspect(inspector);
     }
 
     /// The version of the protocol that the present connection speaks, or the next one will: that of the

@@ -9,6 +9,7 @@ mod backoff;
 mod client;
 mod error;
 mod event;
+mod inspect;
 mod keep_alive;
 mod machine;
 mod message;
@@ -28,6 +29,7 @@ pub use error::{
     PublishError, RequestError, SessionDecodeError,
 };
 pub use event::{Cause, Event, Outcome, SkippedMessage};
+pub use inspect::Inspector;
 pub use message::{AckToken, IncomingMessage, Message, PublishToken, RequestToken};
 pub use options::{AckMode, Fallback, Options, Oversize, SessionLoss, Will};
 pub use outbox::Output;
@@ -41,6 +43,6 @@ pub use time::Time;
 
 pub use bytes;
 pub use mqtt_codec::{
-    ConnectReturnCode, DecodeError, PacketId, PacketType, ProtocolVersion, QoS, SubackCode, SubackCodes,
-    TopicError, TopicFilter, TopicFilterRef, TopicName, TopicNameRef,
+    ConnectReturnCode, DecodeError, Direction, Packet, PacketId, PacketType, ProtocolVersion, QoS,
+    SubackCode, SubackCodes, TopicError, TopicFilter, TopicFilterRef, TopicName, TopicNameRef,
 };

@@ -7,6 +7,7 @@ use core::fmt;
 use bytes::{Buf, Bytes, BytesMut};
 use mqtt_codec::{Delivery, Packet, PacketTooLarge, ProtocolVersion};
 
+use crate::inspect::Hook;
 use crate::machine::Core;
 use crate::message::Message;
 use crate::time::Time;
@@ -44,6 +45,8 @@ pub(crate) struct Outbox {
     peak: usize,
     /// How large the filling before this one became: what to reserve for the next.
     hint: usize,
+    /// Is shown what is appended.
+    hook: Hook,
 }
 
 impl Outbox {
@@ -57,12 +60,23 @@ impl Outbox {
             publishes: Backlog::default(),
             peak: 0,
             hint: MIN_RESERVE,
+            hook: Hook::default(),
         }
     }
 
     /// Forgets all bytes and starts to count anew.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self { hook: core::mem::take(&mut self.hook), ..Self::new() };
+    }
+
+    /// What is shown each packet.
+    #[inline]
+    pub(crate) const fn hook(&self) -> &Hook {
+        &self.hook
+    }
+
+    pub(crate) fn set_hook(&mut self, hook: Hook) {
+        self.hook = hook;
     }
 
     /// The offset in the stream of the connection that the next byte to be encoded gets.
@@ -111,12 +125,16 @@ impl Outbox {
         let publish = message.as_publish(delivery);
         let before = self.len;
         if message.payload.len() < BY_REFERENCE {
-            self.encode(|tail| publish.encode(tail))?;
+            // A PUBLISH is the same in both versions.
+            self.encode(ProtocolVersion::V3_1_1, |tail| publish.encode(tail))?;
         } else {
-            self.encode(|tail| publish.encode_header(tail))?;
+            self.encode(ProtocolVersion::V3_1_1, |tail| publish.encode_header(tail))?;
             self.freeze();
             self.len += message.payload.len();
             self.front.push_back(message.payload.clone());
+            if self.hook.is_set() {
+                self.hook.sent_publish(publish, self.len - before);
+            }
         }
         if delivery != Delivery::AtMostOnce {
             self.publishes.after += self.len - before;
@@ -125,7 +143,10 @@ impl Outbox {
     }
 
     /// Appends a packet that was encoded before.
-    pub(crate) fn bytes(&mut self, packet: Bytes) {
+    pub(crate) fn bytes(&mut self, packet: Bytes, version: ProtocolVersion) {
+        if self.hook.is_set() {
+            self.hook.sent(&packet, version);
+        }
         self.freeze();
         self.len += packet.len();
         self.front.push_back(packet);
@@ -137,7 +158,7 @@ impl Outbox {
         packet: &Packet<'_>,
         version: ProtocolVersion,
     ) -> Result<(), PacketTooLarge> {
-        self.encode(|tail| packet.encode(version, tail))
+        self.encode(version, |tail| packet.encode(version, tail))
     }
 
     /// Appends an answer to something that the Server sent.
@@ -152,6 +173,7 @@ impl Outbox {
     #[inline]
     fn encode(
         &mut self,
+        version: ProtocolVersion,
         write: impl FnOnce(&mut BytesMut) -> Result<(), PacketTooLarge>,
     ) -> Result<(), PacketTooLarge> {
         if self.tail.capacity() == 0 {
@@ -160,6 +182,9 @@ impl Outbox {
         let before = self.tail.len();
         write(&mut self.tail)?;
         self.len += self.tail.len() - before;
+        if self.hook.is_set() {
+            self.hook.sent(self.tail.get(before..).unwrap_or_default(), version);
+        }
         Ok(())
     }
 

@@ -38,6 +38,7 @@ fn the_next_connect_has_the_new_credentials() {
     // While Connecting: the CONNECT that is about to go out stays as it is.
     let before: Vec<u8> = client.poll_output(NOW).chunk().to_vec();
     set(&mut client, "v", "new");
+    assert!(*client.options() == Options::new("c").credentials("v", Some("new")));
     assert_eq!(client.poll_output(NOW).chunk(), before);
     client.handle_close();
     assert_eq!(connect(&mut client), pair("v", "new"));

@@ -51,6 +51,9 @@ impl Core {
             if input.is_empty() || !self.wants_input() {
                 return Ok(None);
             }
+            if self.outbox.hook().is_set() {
+                self.outbox.hook().received(input, &self.decoder);
+            }
             let (packet, len) = match self.decoder.decode(input) {
                 Ok(Decoded::Packet(packet, len)) => (packet, len),
                 Ok(Decoded::Incomplete { .. }) => return Ok(None),

@@ -23,6 +23,7 @@ use mqtt_codec::{Decoder, Direction, Packet, PacketId, ProtocolVersion};
 
 use crate::error::{ConnectError, OptionsError};
 use crate::event::{Cause, Event, Outcome};
+use crate::inspect::{Hook, Inspector};
 use crate::options::{Fallback, Options, Secret};
 use crate::outbox::{Outbox, Output};
 use crate::session::Session;
@@ -160,7 +161,7 @@ impl Core {
             Decoder::new(self.version, Direction::ToClient).max_packet_size(self.options.max_packet_size);
         let packet = self.connect_packet().clone();
         let connect_len = packet.len();
-        self.outbox.bytes(packet);
+        self.outbox.bytes(packet, self.version);
         // Before the CONNACK nobody knows whether the Server kept the Session: only if nothing depends on that may new
         // messages go ahead, or they would overtake those that are to be sent again [MQTT-4.6.0-1].
         let pipeline = self.options.pipeline && self.session.outgoing.in_flight() == 0;
@@ -177,6 +178,10 @@ impl Core {
         self.expire_due(now);
         self.pump();
         Ok(())
+    }
+
+    pub(crate) fn inspect(&mut self, inspector: Option<Inspector>) {
+        self.outbox.set_hook(Hook(inspector));
     }
 
     pub(crate) fn disconnect(&mut self) {

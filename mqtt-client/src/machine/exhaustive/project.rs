@@ -11,7 +11,7 @@
 //! - the journal, and what gets into its records: `world/disk.rs` does that, if it is on.
 //! - counters (`stats`), capacities and the backlogs of the outbox: nothing here comes near 64 KiB.
 //! - the hash table of identifiers: each that is in use is in its entry, and [`consistent`] compares the two.
-//! - options, the encoded CONNECT, the decoder: the same in all states of a search.
+//! - options, the encoded CONNECT and its size, the decoder: the same in all states of a search.
 //! - waiting events: there are none between two actions, since the application fetches them.
 //! - where the packet of a timer ends: a moment that is due is kept, and what is not wholly taken is in the output.
 //! - how often a packet was sent again by time: the search uses a wait that does not grow.
