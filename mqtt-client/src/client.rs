@@ -299,8 +299,8 @@ impl<P: Profile> Client<P> {
         self.core.into_session()
     }
 
-    /// Counters since the client was made.
-    pub const fn stats(&self) -> &Stats {
+    /// Counters since the client was made, and how it stands now. Costs a copy of the counters.
+    pub const fn stats(&self) -> Stats {
         self.core.stats()
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct KeepAlive {
     last_received: Time,
     /// Since when a PINGRESP is due; moved on by each sign of life.
     waiting_since: Option<Time>,
+    /// When the PINGREQ that waits for its answer was encoded.
+    pinged_at: Time,
     /// The offset in the stream of the connection behind the PINGREQ that waits for its answer.
     ping_end: u64,
     /// Whether the application does not read just now.
@@ -34,6 +36,7 @@ impl KeepAlive {
             last_sent,
             last_received: now,
             waiting_since: None,
+            pinged_at: now,
             ping_end: 0,
             paused: false,
         }
@@ -53,6 +56,7 @@ impl KeepAlive {
         self.last_sent = now;
         if self.waiting_since.is_none() {
             self.waiting_since = Some(now);
+            self.pinged_at = now;
             self.ping_end = end;
         }
     }
@@ -82,9 +86,9 @@ impl KeepAlive {
         self.last_sent = now;
     }
 
-    /// A PINGRESP came; whether one was due.
-    pub(crate) fn pong(&mut self) -> bool {
-        self.waiting_since.take().is_some()
+    /// A PINGRESP came; if one was due, when its PINGREQ was encoded.
+    pub(crate) fn pong(&mut self) -> Option<Time> {
+        self.waiting_since.take().map(|_| self.pinged_at)
     }
 
     /// The application stops or resumes reading.

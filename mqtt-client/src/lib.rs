@@ -38,7 +38,7 @@ pub use retransmission::{Retransmission, Timed};
 pub use session::Session;
 pub use session::journal::{Change, Changes, Key, Mark, Record};
 pub use state::State;
-pub use stats::Stats;
+pub use stats::{Count, Stats, Traffic};
 pub use time::Time;
 
 pub use bytes;

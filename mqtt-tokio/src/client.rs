@@ -284,7 +284,7 @@ impl<P: Profile> Client<P> {
 
     /// Counters since the client was made.
     pub fn stats(&self) -> Stats {
-        *self.handle.shared().lock().core.stats()
+        self.handle.shared().lock().core.stats()
     }
 }
 

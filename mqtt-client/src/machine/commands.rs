@@ -40,6 +40,7 @@ impl Core {
             if self.admits_qos0() {
                 // Its size was checked just now.
                 let _ = self.outbox.publish(&message, Delivery::AtMostOnce);
+                self.stats.sent.add(QoS::AtMostOnce, len as u64);
                 return Ok(None);
             }
         } else if let Some(id) = self.admit(message.qos) {
@@ -71,6 +72,7 @@ impl Core {
         }
         let (token, message) = outgoing.retire(place, &mut self.journal).ok_or(CancelError::Resolved)?;
         outgoing.reported(token);
+        self.stats.cancelled += 1;
         self.pump();
         message.ok_or(CancelError::Resolved)
     }
@@ -185,6 +187,7 @@ impl Core {
                 } else {
                     Outcome::NotSent(Cause::Discarded)
                 };
+                self.stats.ended(outcome);
                 self.events.push_back(Event::Published { token, outcome });
             }
         }

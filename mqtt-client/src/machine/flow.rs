@@ -89,6 +89,7 @@ impl Core {
         // Its size was checked before.
         let _ = self.outbox.publish(&message, delivery);
         let end = self.outbox.offset();
+        self.stats.sent.add(message.qos, end - offset);
         if let Some(flow) = self.flow_mut() {
             flow.count(message.qos);
             flow.note_sent(id, true, offset, end);
@@ -280,8 +281,10 @@ impl Sender<'_> {
             let place = self.session.outgoing.queue_qos0.first();
             let Some((token, message)) = self.session.outgoing.retire(place, self.journal) else { return };
             if let Some(message) = &message {
+                let offset = self.outbox.offset();
                 // Its size was checked when it was admitted.
                 let _ = self.outbox.publish(message, Delivery::AtMostOnce);
+                self.stats.sent.add(QoS::AtMostOnce, self.outbox.offset() - offset);
             }
             self.events.push_back(Event::Published { token, outcome: Outcome::Delivered });
         }
@@ -313,8 +316,10 @@ impl Sender<'_> {
         {
             // Its size was checked when it was admitted.
             let _ = self.outbox.publish(message, delivery);
+            let end = self.outbox.offset();
+            self.stats.sent.add(delivery.qos(), end - offset);
             self.flow.count(delivery.qos());
-            self.flow.note_sent(id, true, offset, self.outbox.offset());
+            self.flow.note_sent(id, true, offset, end);
         }
     }
 }

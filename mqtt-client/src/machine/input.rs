@@ -68,7 +68,7 @@ impl Core {
             if let Link::Connected(connected) = &mut self.link {
                 connected.seen = connected.seen.saturating_sub(len);
             }
-            match self.handle_packet(packet, now) {
+            match self.handle_packet(packet, len, now) {
                 Ok(None) => {}
                 Ok(event) => return Ok(event),
                 Err(error) => return self.fail(error),
@@ -78,20 +78,20 @@ impl Core {
 
     #[cold]
     fn fail<'a>(&mut self, error: ConnectionError) -> Handled<'a> {
-        self.end_connection();
+        self.lose_connection();
         Err(error)
     }
 
     /// The transitions. What is not in this table is an error: `BeforeConnack` while Connecting, `SecondConnack` while
     /// Connected, and the packets that only a client sends are refused by the decoder.
-    fn handle_packet<'a>(&mut self, packet: Packet<'a>, now: Time) -> Handled<'a> {
+    fn handle_packet<'a>(&mut self, packet: Packet<'a>, len: usize, now: Time) -> Handled<'a> {
         match (&mut self.link, packet) {
             (Link::Connecting(_), Packet::Connack(connack)) => self.handle_connack(connack, now),
             (Link::Connecting(_), packet) => {
                 Err(ProtocolViolation::BeforeConnack(packet.packet_type()).into())
             }
 
-            (Link::Connected(_), Packet::Publish(publish)) => Ok(self.handle_publish(publish)),
+            (Link::Connected(_), Packet::Publish(publish)) => Ok(self.handle_publish(publish, len)),
             (Link::Connected(_), Packet::Puback(id)) => self.handle_puback(id, now),
             (Link::Connected(_), Packet::Pubrec(id)) => self.handle_pubrec(id, now),
             (Link::Connected(_), Packet::Pubrel { id, .. }) => Ok(self.handle_pubrel(id)),
@@ -99,7 +99,8 @@ impl Core {
             (Link::Connected(_), Packet::Suback(suback)) => self.handle_suback(suback.id, suback.codes, now),
             (Link::Connected(_), Packet::Unsuback(id)) => self.handle_unsuback(id, now),
             (Link::Connected(connected), Packet::Pingresp) => {
-                if connected.keep_alive.pong() {
+                if let Some(since) = connected.keep_alive.pong() {
+                    self.stats.ponged(now - since);
                     return Ok(Some(Event::Pong));
                 }
                 // Scenario unsolicited-pingresp: harmless.
@@ -133,6 +134,7 @@ impl Core {
             return Err(ProtocolViolation::SessionPresentAfterClean.into());
         }
         self.accepted = true;
+        self.stats.connections += 1;
         self.expire_due(now);
         let (mut flow, last_sent, was_unsettled) = match &mut self.link {
             Link::Connecting(connecting) => {
@@ -185,6 +187,7 @@ impl Core {
     fn forget_in_flight(&mut self) {
         let policy = self.options.session_loss;
         let (ids, events, journal) = (&mut self.session.ids, &mut self.events, &mut self.journal);
+        let stats = &mut self.stats;
         self.session.outgoing.session_lost(
             |entry| match (&entry.message, policy) {
                 (Some(message), _) if entry.stage != Stage::AwaitingPubcomp && !entry.dup => {
@@ -204,6 +207,7 @@ impl Core {
                 } else {
                     Outcome::NotSent(Cause::SessionLost)
                 };
+                stats.ended(outcome);
                 events.push_back(Event::Published { token, outcome });
             },
             journal,
@@ -230,8 +234,9 @@ impl Core {
     }
 
     #[inline]
-    fn handle_publish<'a>(&mut self, publish: Publish<'a>) -> Option<Event<'a>> {
+    fn handle_publish<'a>(&mut self, publish: Publish<'a>, len: usize) -> Option<Event<'a>> {
         let Link::Connected(connected) = &mut self.link else { return None };
+        self.stats.received.add(publish.delivery.qos(), len as u64);
         let ack = match publish.delivery {
             Delivery::AtMostOnce => None,
             Delivery::AtLeastOnce { id, .. } => self.due(id, QoS::AtLeastOnce),

@@ -92,8 +92,15 @@ impl Core {
         &self.options
     }
 
-    pub(crate) const fn stats(&self) -> &Stats {
-        &self.stats
+    pub(crate) const fn stats(&self) -> Stats {
+        let outgoing = &self.session.outgoing;
+        Stats {
+            in_flight: outgoing.in_flight(),
+            queued: outgoing.queued_len(),
+            queued_size: outgoing.queued_size(),
+            unsent_size: self.outbox.len(),
+            ..self.stats
+        }
     }
 
     pub(crate) const fn session(&self) -> &Session {
@@ -152,6 +159,7 @@ impl Core {
         if !matches!(self.link, Link::Disconnected) {
             return Err(ConnectError::AlreadyConnected);
         }
+        self.stats.attempts += 1;
         // What a DISCONNECT left unwritten is void now.
         self.settle();
         let was_unsettled = self.session.unsettled;
@@ -208,7 +216,7 @@ impl Core {
                 self.change_version();
             }
         }
-        self.end_connection();
+        self.lose_connection();
     }
 
     /// The Server does not want this version: the next connection tries the other one, if that may be.
@@ -219,6 +227,12 @@ impl Core {
                 ProtocolVersion::V3_1_1 => ProtocolVersion::V3_1,
             };
         }
+    }
+
+    /// The connection ends, and the application did not ask for that.
+    fn lose_connection(&mut self) {
+        self.stats.connections_lost += u64::from(matches!(self.link, Link::Connected(_)));
+        self.end_connection();
     }
 
     /// To `Disconnected`, whatever the state; the Session is kept.
@@ -260,6 +274,7 @@ impl Core {
         while outgoing.queue_qos0.first() != NIL {
             if let Some((token, _)) = outgoing.retire(outgoing.queue_qos0.first(), &mut self.journal) {
                 let outcome = Outcome::NotSent(Cause::ConnectionLost);
+                self.stats.ended(outcome);
                 self.events.push_back(Event::Published { token, outcome });
             }
         }

@@ -61,7 +61,7 @@ impl Core {
             }
             _ => return Ok(()),
         };
-        self.end_connection();
+        self.lose_connection();
         Err(error)
     }
 
@@ -110,7 +110,9 @@ impl Core {
     fn expire_at(&mut self, place: u32) {
         // Nothing expires that was sent before: see `expire`.
         if let Some((token, _)) = self.session.outgoing.retire(place, &mut self.journal) {
-            self.events.push_back(Event::Published { token, outcome: Outcome::NotSent(Cause::Expired) });
+            let outcome = Outcome::NotSent(Cause::Expired);
+            self.stats.ended(outcome);
+            self.events.push_back(Event::Published { token, outcome });
         }
     }
 

@@ -178,7 +178,7 @@ impl Run {
 
     fn time(&mut self, seconds: u64) {
         self.now = self.now + Duration::from_secs(seconds);
-        let before = *self.client.stats();
+        let before = self.client.stats();
         let listens = self.client.state() == State::Connected && !self.paused && self.client.wants_input();
         let may_repeat =
             self.settings.timed && listens && !self.client.has_output() && self.now >= self.not_before;
@@ -190,7 +190,7 @@ impl Run {
         match self.client.handle_timeout(self.now) {
             Ok(()) => {
                 assert!(!stalled, "the ack deadline");
-                let after = *self.client.stats();
+                let after = self.client.stats();
                 // A PINGREQ at the same time goes first; the rest follows when it is gone.
                 if after.pingreqs == before.pingreqs {
                     assert_eq!(after.retransmitted > before.retransmitted, is_due, "sent again");

@@ -242,16 +242,18 @@ fn expiring_and_pausing() {
 /// too, or a place in the projection; then add it here.
 #[test]
 fn every_field_is_known() {
-    const KNOWN: &str = "accepted acknowledged acks again attempt attempted bandwidth cap changes connect_packet \
-        connection decoder delivered digests direction due dup duplicates enabled end events \
-        exactly_once expiries expiring factor fallback_packet fetched filters first flow free id ids \
-        in_flight in_flight_qos2 initial interval jitter journal keep_alive kind last last_number \
-        last_received last_sent len link links max_packet_size message next not_before noted number of \
-        open_until order outbox outdated outgoing owner packet paused payload_len pending ping_end pingreqs \
-        previous pubrecs qos queue queue_paused queued_size received released requests requests_due \
-        resent retain retransmitted rule saved seed seen sending sent sent_at sent_until session skipped \
-        skipping slab slots stage stalled_since stats stored subscriptions taken timeout timers topic \
-        unknown_acknowledgements unsettled unsolicited_pingresps version waiting_since words";
+    const KNOWN: &str = "accepted acknowledged acks again ambiguous at_least_once at_most_once attempt \
+        attempted attempts bandwidth bytes cancelled cap changes connect_packet connection connections \
+        connections_lost decoder delivered digests direction dropped due dup duplicates enabled end events \
+        exactly_once expired expiries expiring factor fallback_packet fetched filters first flow free id \
+        ids in_flight in_flight_qos2 initial interval jitter journal keep_alive kind last last_number \
+        last_received last_sent len link links max_packet_size message messages next not_before noted \
+        number of open_until order outbox outdated outgoing owner packet paused payload_len pending \
+        ping_end ping_round_trip pinged_at pingreqs previous pubrecs qos queue queue_paused queued \
+        queued_size received released requests requests_due resent retain retransmitted rule saved seed \
+        seen sending sent sent_at sent_until session skipped skipping slab slots smoothed_ping_round_trip \
+        stage stalled_since stats stored subscriptions taken timeout timers topic unknown_acknowledgements \
+        unsent_size unsettled unsolicited_pingresps version waiting_since words";
     let faults = Faults { timers: true, ..LINK };
     let config = Config {
         publishes: &[Q2, Q2],
