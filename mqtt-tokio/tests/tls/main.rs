@@ -1,1 +1,10 @@
-fn main() {}
+//! TLS: what is agreed and what is refused, each with its own error, over streams in memory.
+#![cfg(any(feature = "tls-ring", feature = "tls-aws-lc-rs"))]
+
+mod certificates;
+mod client_certificates;
+mod handshake;
+mod refusals;
+mod server;
+mod settings;
+mod wire;

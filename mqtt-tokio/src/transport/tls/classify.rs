@@ -112,3 +112,66 @@ fn is_close(kind: io::ErrorKind) -> bool {
         K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::NotConnected
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(alert: AlertDescription, has_certificate: bool, first: u8) -> TlsError {
+        let facts = Facts { name: "a.b".to_owned(), has_certificate };
+        let error = io::Error::new(io::ErrorKind::InvalidData, Error::AlertReceived(alert));
+        facts.in_handshake(error, Some(first))
+    }
+
+    /// What servers say before TLS 1.3, which has no alert of its own for a certificate that is missing: OpenSSL
+    /// `handshake_failure`, Go `bad_certificate`.
+    #[test]
+    fn alerts_about_client_certificates() {
+        use AlertDescription as A;
+        for description in [
+            A::HandshakeFailure,
+            A::NoCertificate,
+            A::BadCertificate,
+            A::UnsupportedCertificate,
+            A::CertificateRevoked,
+            A::CertificateExpired,
+            A::CertificateUnknown,
+            A::UnknownCA,
+            A::AccessDenied,
+        ] {
+            let error = alert(description, false, HANDSHAKE);
+            assert!(matches!(error, TlsError::ClientCertificateWanted(_)), "{description:?}: {error:?}");
+            let error = alert(description, true, HANDSHAKE);
+            assert!(matches!(error, TlsError::ClientCertificateRefused(_)), "{description:?}: {error:?}");
+        }
+        for has_certificate in [false, true] {
+            let error = alert(A::CertificateRequired, has_certificate, HANDSHAKE);
+            assert!(matches!(error, TlsError::ClientCertificateWanted(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn alerts_about_other_things() {
+        use AlertDescription as A;
+        let first = 21;
+        assert!(matches!(alert(A::HandshakeFailure, false, first), TlsError::Incompatible(_)));
+        assert!(matches!(alert(A::ProtocolVersion, false, first), TlsError::Incompatible(_)));
+        assert!(matches!(alert(A::InsufficientSecurity, false, HANDSHAKE), TlsError::Incompatible(_)));
+        assert!(matches!(alert(A::NoApplicationProtocol, false, first), TlsError::NoCommonProtocol(_)));
+        assert!(matches!(alert(A::UnrecognisedName, false, first),
+            TlsError::UnknownServerName { name, .. } if name == "a.b"));
+        assert!(matches!(alert(A::InternalError, true, first), TlsError::Other(_)));
+        // What is no TLS record is none, whatever it was taken for.
+        assert!(matches!(alert(A::InternalError, true, b'H'), TlsError::NotTls(_)));
+    }
+
+    #[test]
+    fn errors_of_the_stream_below() {
+        let facts = Facts { name: "a.b".to_owned(), has_certificate: false };
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        assert!(matches!(facts.in_handshake(reset(), None), TlsError::ClosedInHandshake(_)));
+        let timeout = io::Error::from(io::ErrorKind::TimedOut);
+        assert!(matches!(facts.in_handshake(timeout, None), TlsError::Other(_)));
+        assert!(facts.in_use(&reset()).is_none());
+    }
+}

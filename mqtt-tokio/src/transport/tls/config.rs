@@ -274,3 +274,24 @@ fn built_in_provider() -> Option<Arc<CryptoProvider>> {
     #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc-rs")))]
     return None;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc-rs")))]
+    #[test]
+    fn without_a_provider_the_error_names_the_features() {
+        let error = Settings::default().load(&Cache::default()).unwrap_err();
+        assert!(matches!(error, TlsConfigError::NoProvider), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains("tls-ring") && said.contains("tls-aws-lc-rs"), "{said}");
+    }
+
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc-rs"))]
+    #[test]
+    fn aws_lc_rs_is_taken_where_both_are_on() {
+        let name = format!("{:?}", built_in_provider().unwrap().key_provider);
+        assert_eq!(name, if cfg!(feature = "tls-aws-lc-rs") { "AwsLcRs" } else { "Ring" });
+    }
+}
