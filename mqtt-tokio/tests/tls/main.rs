@@ -2,6 +2,7 @@
 #![cfg(any(feature = "tls-ring", feature = "tls-aws-lc-rs"))]
 
 mod certificates;
+mod client;
 mod client_certificates;
 mod handshake;
 mod refusals;

@@ -9,8 +9,8 @@ use mqtt_tokio::{Tls, TlsError};
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::certificates::Ca;
-use crate::server::{VERSIONS, provider, refused, roots, server, server_with};
+use crate::certificates::{Ca, Identity};
+use crate::server::{VERSIONS, connected, provider, refused, roots, server, server_with};
 
 fn trusting(ca: &Ca) -> Tls {
     Tls::new().ca(ca.pem.clone())
@@ -41,7 +41,7 @@ async fn the_roots_of_mozilla_trust_no_stranger_and_can_have_one_beside_them() {
     let error = refused(&Tls::new().webpki_roots(), server(&ca.issue("a.b")), "a.b").await;
     assert!(matches!(error, TlsError::UnknownIssuer(_)), "{error:?}");
     let tls = trusting(&ca).webpki_roots();
-    crate::server::connected(&tls, &Arc::new(server(&ca.issue("a.b"))), "a.b").await;
+    connected(&tls, &Arc::new(server(&ca.issue("a.b"))), "a.b").await;
 }
 
 #[tokio::test]
@@ -78,6 +78,22 @@ async fn another_purpose() {
     });
     let error = refused(&trusting(&ca), server(&identity), "a.b").await;
     assert!(matches!(error, TlsError::BadCertificate(_)), "{error:?}");
+}
+
+/// A certificate that has signed itself can be trusted as its own root, if it does not say that it is a CA: a CA is no
+/// server, says webpki.
+#[tokio::test]
+async fn a_certificate_that_signed_itself() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["a.b".to_owned()]).unwrap();
+    let plain = Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
+    connected(&Tls::new().ca(plain.chain.clone()), &Arc::new(server(&plain)), "a.b").await;
+
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
+    let error = refused(&Tls::new().ca(ca.chain.clone()), server(&ca), "a.b").await;
+    assert!(matches!(error, TlsError::BadCertificate(_)), "{error:?}");
+    assert!(error.to_string().contains("CaUsedAsEndEntity"), "{error}");
 }
 
 #[tokio::test]
