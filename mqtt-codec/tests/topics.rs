@@ -93,6 +93,52 @@ fn dollar_topics() {
     ]);
 }
 
+/// `$share/group/filter` and its kin: an instruction to some Servers, a filter like any other to the standard.
+#[test]
+fn prefixes_are_told_from_what_is_behind_them() {
+    for (whole, behind) in [
+        ("$share/g/a", Some("a")),
+        ("$share/g/a/+/c", Some("a/+/c")),
+        ("$share/g/#", Some("#")),
+        ("$share/g//a", Some("/a")),
+        ("$share/g//", Some("/")),
+        ("$share/g/$SYS/#", Some("$SYS/#")),
+        ("$share/$queue/a", Some("a")),
+        ("$share/g/$share/h/a", Some("$share/h/a")),
+        ("$oshare/g/a", Some("a")),
+        ("$queue/a/#", Some("a/#")),
+        ("$queue//a", Some("/a")),
+        ("$exclusive/a", Some("a")),
+        ("$share", None),
+        ("$share/", None),
+        ("$share/g", None),
+        ("$share/g/", None),
+        ("$share//a", None),
+        ("$share/+/a", None),
+        ("$share/#", None),
+        ("$queue", None),
+        ("$queue/", None),
+        ("$exclusive/", None),
+        ("$Share/g/a", None),
+        ("$shared/g/a", None),
+        ("share/g/a", None),
+        ("/$share/g/a", None),
+        ("$SYS/broker", None),
+        ("a", None),
+        ("+/g/a", None),
+    ] {
+        assert_eq!(filter(whole).without_prefix(), behind.map(filter), "{whole}");
+        let owned = TopicFilter::new(whole).unwrap();
+        assert_eq!(owned.without_prefix(), behind.map(|it| TopicFilter::new(it).unwrap()), "{whole}");
+    }
+    compare(&[
+        ("$share/g/a", "a", false),
+        ("$share/g/a", "$share/g/a", true),
+        ("$share/g/#", "$share/g/a/b", true),
+        ("$queue/a", "a", false),
+    ]);
+}
+
 #[test]
 fn names_are_checked() {
     let long = "ä".repeat(32_767);

@@ -10,6 +10,7 @@ mod dialer;
 mod driver;
 mod env;
 mod error;
+mod filters;
 mod login;
 mod message;
 mod notices;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use mqtt_client::{QoS, TopicFilter, TopicNameRef};
-use mqtt_codec::FilterMap;
 
+use crate::filters::Filters;
 use crate::message::{Ack, ReceivedMessage};
 use crate::routes::Routes;
 
@@ -221,7 +221,7 @@ pub(crate) struct Entry {
 /// The Topic Filters of all streams.
 #[derive(Default)]
 pub(crate) struct Registry {
-    filters: FilterMap<Entry>,
+    filters: Filters,
     routes: Routes,
     pressures: Pressures,
     /// Filters that no stream wants any more and that are still to be unsubscribed.
@@ -242,7 +242,7 @@ impl Registry {
         self.routes.clear();
         let orphans = self.orphans.len();
         self.orphans.retain(|orphan| orphan != filter);
-        if !self.filters.contains(filter.as_ref()) {
+        if self.filters.get(filter).is_none() {
             let unknown = orphans == self.orphans.len();
             self.filters.insert(filter.clone(), Entry { unknown, ..Entry::default() });
         }
@@ -325,7 +325,7 @@ impl Registry {
 
     /// How many messages were taken of the streams that are stuck.
     pub(crate) fn taken_of_stuck(&self) -> u64 {
-        let streams = self.filters.iter().flat_map(|(_, entry)| &entry.streams);
+        let streams = self.filters.iter().flat_map(|entry| &entry.streams);
         let stuck = streams.filter(|stream| stream.lock().pressure >= Pressure::Stuck);
         stuck.map(|stream| stream.taken.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
@@ -370,7 +370,7 @@ impl Registry {
 
     /// Ends all streams: each yields what it holds, and then nothing.
     pub(crate) fn close(&mut self, wakers: &mut Vec<Waker>) {
-        for (_, entry) in &self.filters {
+        for entry in self.filters.iter() {
             for stream in &entry.streams {
                 let mut state = stream.lock();
                 state.closed = true;
@@ -378,7 +378,7 @@ impl Registry {
                 wakers.extend(state.waker.take());
             }
         }
-        self.filters = FilterMap::new();
+        self.filters = Filters::default();
         self.routes.clear();
         self.orphans.clear();
         self.pressures = Pressures::default();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use mqtt_client::TopicNameRef;
-use mqtt_codec::FilterMap;
 
-use crate::registry::{Entry, Queue};
+use crate::filters::Filters;
+use crate::registry::Queue;
 
 /// How many topics are remembered.
 const REMEMBERED: usize = 64;
@@ -32,7 +32,7 @@ struct Route {
 impl Routes {
     /// The streams with a filter that matches, each once.
     #[inline]
-    pub(crate) fn of(&mut self, topic: TopicNameRef<'_>, filters: &FilterMap<Entry>) -> &[Arc<Queue>] {
+    pub(crate) fn of(&mut self, topic: TopicNameRef<'_>, filters: &Filters) -> &[Arc<Queue>] {
         let bytes = topic.as_bytes();
         if bytes.len() > MAX_LEN {
             self.other.fill(topic, filters);
@@ -58,9 +58,9 @@ impl Routes {
 
 impl Route {
     #[cold]
-    fn fill(&mut self, topic: TopicNameRef<'_>, filters: &FilterMap<Entry>) {
+    fn fill(&mut self, topic: TopicNameRef<'_>, filters: &Filters) {
         self.streams.clear();
-        for stream in filters.matches(topic).flat_map(|entry| &entry.streams) {
+        for stream in filters.of(topic).flat_map(|entry| &entry.streams) {
             if !self.streams.iter().any(|known| Arc::ptr_eq(known, stream)) {
                 self.streams.push(Arc::clone(stream));
             }

@@ -9,6 +9,7 @@ use mqtt_client::{AckMode, AckToken, Profile, ProtocolVersion, QoS, State, Time,
 
 use crate::builder::Builder;
 use crate::client::Client;
+use crate::filters::wants;
 use crate::message::{Ack, ReceivedMessage};
 use crate::notices::Notices;
 use crate::registry::{Dispatched, Queue};
@@ -173,7 +174,7 @@ impl Inner {
         let mut claimed = None;
         for Held { mut message, token } in self.unclaimed.take_all() {
             let topic = message.topic_name();
-            if !topic.is_some_and(|topic| filters.iter().any(|filter| filter.matches(topic.as_ref()))) {
+            if !topic.is_some_and(|topic| filters.iter().any(|filter| wants(filter, topic.as_ref()))) {
                 self.unclaimed.push(Held { message, token });
                 continue;
             }

@@ -45,6 +45,43 @@ impl<'a> TopicFilterRef<'a> {
     pub fn matches<'t>(&self, topic: impl Into<TopicNameRef<'t>>) -> bool {
         matches(self.0, topic.into().as_bytes())
     }
+
+    /// Returns the Topic Filter behind a prefix that is an instruction to some Servers, or `None` if there is none.
+    ///
+    /// | filter | what such a Server makes of it |
+    /// |---|---|
+    /// | `$share/group/filter` | one member of the group gets a message (MQTT 5; many Servers offer it to all versions) |
+    /// | `$oshare/group/filter` | the same, and the messages of a publisher stay with one member (BifroMQ) |
+    /// | `$queue/filter` | one of all who subscribed so gets a message (EMQX) |
+    /// | `$exclusive/filter` | nobody else can subscribe so (EMQX) |
+    ///
+    /// Their messages arrive on topics that match what is behind the prefix. To the standard's versions 3.1 and 3.1.1 these
+    /// are filters like any other, and so they are to [`matches`](Self::matches): who routes messages that a Server has
+    /// sent asks both filters.
+    ///
+    /// ```
+    /// use mqtt_codec::{TopicError, TopicFilterRef};
+    ///
+    /// let filter = TopicFilterRef::new("$share/workers/plant/+")?;
+    /// assert_eq!(filter.without_prefix(), Some(TopicFilterRef::new("plant/+")?));
+    /// # Ok::<(), TopicError>(())
+    /// ```
+    #[must_use]
+    pub fn without_prefix(&self) -> Option<Self> {
+        let (prefix, rest) = split_level(self.0)?;
+        let filter = match prefix {
+            b"$share" | b"$oshare" => {
+                let (group, filter) = split_level(rest)?;
+                // MQTT 5 [4.8.2]: a name of at least one character, without wildcards.
+                let is_name = !group.is_empty() && !group.iter().any(|byte| matches!(byte, b'+' | b'#'));
+                is_name.then_some(filter)?
+            }
+            b"$queue" | b"$exclusive" => rest,
+            _ => return None,
+        };
+        // Whole levels of a valid filter are one, if there are any.
+        (!filter.is_empty()).then_some(Self(filter))
+    }
 }
 
 impl TopicFilter {
@@ -52,6 +89,13 @@ impl TopicFilter {
     #[must_use]
     pub fn matches<'t>(&self, topic: impl Into<TopicNameRef<'t>>) -> bool {
         self.as_ref().matches(topic)
+    }
+
+    /// Returns the Topic Filter behind a prefix such as `$share/group/`, as [`TopicFilterRef::without_prefix`] does. The
+    /// text is shared.
+    #[must_use]
+    pub fn without_prefix(&self) -> Option<Self> {
+        Some(Self::from_slice_of(&self.0, self.as_ref().without_prefix()?))
     }
 }
 
@@ -78,6 +122,12 @@ fn check_wildcards(text: &[u8]) -> Result<(), TopicError> {
         }
     }
     Ok(())
+}
+
+/// Splits behind the first level; `None` if it is the only one.
+fn split_level(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let separator = text.iter().position(|&byte| byte == b'/')?;
+    Some((text.get(..separator)?, text.get(separator + 1..)?))
 }
 
 fn matches(filter: &[u8], topic: &[u8]) -> bool {

@@ -25,7 +25,8 @@ use wire::{Ended, Wire};
 /// An MQTT 3.1 and 3.1.1 broker in memory, without sockets, clocks and tasks. **For tests only.**
 ///
 /// It does what the standard demands of a Server, for clients of both versions together, until
-/// [faults](Faults) are set. The caller moves the bytes and tells the time:
+/// [faults](Faults) are set, and offers `$share/group/filter` as many do: the members of a group get the messages in turn,
+/// whether they are there or away. The caller moves the bytes and tells the time:
 ///
 /// - what comes in: [`connect_transport`](Self::connect_transport), [`handle_input`](Self::handle_input),
 ///   [`transport_closed`](Self::transport_closed), [`handle_time`](Self::handle_time);

@@ -20,6 +20,7 @@ mod restart;
 mod retained;
 mod round_trips;
 mod sessions;
+mod shared;
 mod support;
 #[path = "../chaos/traffic.rs"]
 mod traffic;

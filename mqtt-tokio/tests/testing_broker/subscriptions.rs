@@ -138,3 +138,39 @@ fn retained_messages_are_bounded() {
     let topics: Vec<_> = broker.retained().into_iter().map(|(topic, ..)| topic.to_string()).collect();
     assert_eq!(topics, ["a", "b"]);
 }
+
+/// What is offered beyond the standard: `$share/group/filter`.
+#[test]
+fn members_of_a_group_get_messages_in_turn() {
+    let mut broker = Broker::new();
+    broker.publish(name("a/0"), "old", Q1, true);
+    let [one, two, other, plain] = ["1", "2", "3", "4"].map(|it| Client::new(&mut broker, it));
+    assert!(one.subscribe(&mut broker, "$share/g/a/+", Q2).is_empty(), "no retained messages");
+    two.subscribe(&mut broker, "$share/g/a/+", Q0);
+    other.subscribe(&mut broker, "$share/h/a/+", Q1);
+    plain.subscribe(&mut broker, "a/#", Q0);
+    plain.recv(&mut broker);
+    for number in 1..=3 {
+        broker.publish(name(&format!("a/{number}")), "x", Q1, false);
+    }
+    assert_eq!(one.recv(&mut broker), ["PUBLISH a/1=x q1 #1", "PUBLISH a/3=x q1 #2"]);
+    assert_eq!(two.recv(&mut broker), ["PUBLISH a/2=x"]);
+    assert_eq!(other.recv(&mut broker).len(), 3);
+    assert_eq!(plain.recv(&mut broker).len(), 3);
+
+    // Who has left gets nothing; who is alone gets all; an empty group is none.
+    two.ask(&mut broker, unsubscribe(2, &["$share/g/a/+"]));
+    broker.cut(other.id);
+    for number in 4..=5 {
+        broker.publish(name(&format!("a/{number}")), "x", Q0, false);
+    }
+    assert_eq!(one.recv(&mut broker), ["PUBLISH a/4=x", "PUBLISH a/5=x"]);
+    one.ask(&mut broker, unsubscribe(2, &["$share/g/a/+"]));
+    broker.publish(name("a/6"), "x", Q0, false);
+    assert!([&one, &two].iter().all(|it| it.recv(&mut broker).is_empty()));
+    assert_eq!(plain.recv(&mut broker).len(), 3);
+    // A group without a name is none: a filter like any other.
+    plain.subscribe(&mut broker, "$share//a", Q0);
+    broker.publish(name("$share//a"), "x", Q0, false);
+    assert_eq!(plain.recv(&mut broker), ["PUBLISH $share//a=x"]);
+}

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Included, Unbounded},
+    ops::Bound::{Excluded, Included, Unbounded},
 };
 
 use bytes::Bytes;
@@ -14,12 +14,45 @@ use super::{Overlapping, outgoing::Message, session::SessionKey};
 pub(super) struct Router {
     /// The Sessions that subscribed to each filter, with the QoS that each was granted.
     subscriptions: FilterMap<BTreeMap<SessionKey, QoS>>,
+    /// The shared subscriptions to each filter, by what was subscribed to: `$share/group/filter`.
+    shared: FilterMap<BTreeMap<TopicFilter, Group>>,
     /// Retained messages by topic.
     retained: BTreeMap<Bytes, Message>,
 }
 
+/// Who shares a subscription: each message goes to one, in turn.
+#[derive(Debug, Default)]
+struct Group {
+    members: BTreeMap<SessionKey, QoS>,
+    latest: Option<SessionKey>,
+}
+
+impl Group {
+    fn next(&mut self) -> Option<(SessionKey, QoS)> {
+        let behind = self.latest.map_or(Unbounded, Excluded);
+        let next = self.members.range((behind, Unbounded)).next().or_else(|| self.members.first_key_value());
+        let (session, qos) = next?;
+        self.latest = Some(*session);
+        Some((*session, *qos))
+    }
+}
+
+/// The filter that a shared subscription is for. Other prefixes mean nothing here.
+fn shared(filter: &TopicFilter) -> Option<TopicFilter> {
+    filter.as_bytes().starts_with(b"$share/").then(|| filter.without_prefix()).flatten()
+}
+
 impl Router {
     pub(super) fn subscribe(&mut self, filter: &TopicFilter, session: SessionKey, qos: QoS) {
+        if let Some(behind) = shared(filter) {
+            if !self.shared.contains(&behind) {
+                self.shared.insert(behind.clone(), BTreeMap::new());
+            }
+            if let Some(groups) = self.shared.get_mut(&behind) {
+                groups.entry(filter.clone()).or_default().members.insert(session, qos);
+            }
+            return;
+        }
         match self.subscriptions.get_mut(filter) {
             Some(sessions) => {
                 sessions.insert(session, qos);
@@ -31,6 +64,20 @@ impl Router {
     }
 
     pub(super) fn unsubscribe(&mut self, filter: &TopicFilter, session: SessionKey) {
+        if let Some(behind) = shared(filter) {
+            let Some(groups) = self.shared.get_mut(&behind) else { return };
+            let left = groups.get_mut(filter).map(|group| {
+                group.members.remove(&session);
+                group.members.len()
+            });
+            if left == Some(0) {
+                groups.remove(filter);
+            }
+            if groups.is_empty() {
+                self.shared.remove(&behind);
+            }
+            return;
+        }
         if let Some(sessions) = self.subscriptions.get_mut(filter) {
             sessions.remove(&session);
             if sessions.is_empty() {
@@ -41,7 +88,7 @@ impl Router {
 
     /// Fills `receivers` with the Sessions that get a message on `topic`, in the order of their keys.
     pub(super) fn receivers(
-        &self,
+        &mut self,
         topic: &TopicName,
         overlapping: Overlapping,
         receivers: &mut Vec<(SessionKey, QoS)>,
@@ -49,6 +96,9 @@ impl Router {
         for sessions in self.subscriptions.matches(topic) {
             receivers.extend(sessions.iter().map(|(session, qos)| (*session, *qos)));
         }
+        self.shared.for_each_match_mut(topic, |_, groups| {
+            receivers.extend(groups.values_mut().filter_map(Group::next))
+        });
         // The greatest QoS of a Session comes first, and alone where one copy is wanted [MQTT-3.3.5-1].
         receivers.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         if overlapping == Overlapping::Once {
@@ -77,8 +127,11 @@ impl Router {
         self.retained.clear();
     }
 
-    /// The retained messages that `filter` matches, in the order of their topics.
+    /// The retained messages that `filter` matches, in the order of their topics. A shared subscription gets none.
     pub(super) fn retained_for(&self, filter: &TopicFilter) -> Vec<Message> {
+        if shared(filter).is_some() {
+            return Vec::new();
+        }
         let filter_bytes = filter.as_bytes();
         let Some(wildcard) = filter_bytes.iter().position(|byte| matches!(byte, b'+' | b'#')) else {
             return self.retained.get(filter_bytes).cloned().into_iter().collect();
