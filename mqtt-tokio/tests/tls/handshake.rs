@@ -34,22 +34,6 @@ async fn several_roots_are_trusted_each() {
     }
 }
 
-/// The system's roots are asked about what the own ones do not know.
-#[tokio::test]
-async fn own_roots_beside_those_of_the_system() {
-    let ca = Ca::new("ours");
-    let tls = Tls::new().ca(ca.pem.clone()).platform_roots();
-    match tls.check() {
-        Ok(()) => {}
-        // A machine without roots says so.
-        Err(TlsError::Config(mqtt_tokio::TlsConfigError::NoPlatformRoots(_))) => return,
-        Err(error) => panic!("{error}"),
-    }
-    connected(&tls, &Arc::new(server(&ca.issue("a.b"))), "a.b").await;
-    let stranger = Arc::new(server(&Ca::new("theirs").issue("a.b")));
-    assert!(matches!(connect(&tls, &stranger, "a.b").await.0, Err(TlsError::UnknownIssuer(_))));
-}
-
 #[tokio::test]
 async fn an_ip_address_is_a_name() {
     let ca = Ca::new("ours");

@@ -170,3 +170,76 @@ async fn a_renewed_ca_file_is_used_without_a_new_start() {
     dir.write("ca.pem", &new.pem);
     connected(&tls, &renewed, "a.b").await;
 }
+
+/// The roots of the system are where a variable of the environment says, which a test can only set for another process.
+#[cfg(target_os = "linux")]
+mod system {
+    use super::*;
+    use crate::certificates::Identity;
+
+    const WHERE: &str = "MQTT_TOKIO_TEST_DIR";
+
+    /// Runs an ignored test of this file in a process of its own.
+    fn run(test: &str, dir: &Dir) {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", &format!("settings::system::{test}")])
+            .env("SSL_CERT_FILE", dir.0.join("roots.pem"))
+            .env_remove("SSL_CERT_DIR")
+            .env(WHERE, &dir.0)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    fn the_systems_roots_are_trusted_by_default_and_with_others_only_if_asked_for() {
+        let (dir, ca) = (Dir::new("system"), Ca::new("the system's"));
+        let identity = ca.issue("a.b");
+        dir.write("roots.pem", &ca.pem);
+        dir.write("chain.pem", &identity.chain);
+        dir.write("key.pem", &identity.key);
+        run("child_with_roots", &dir);
+    }
+
+    #[tokio::test]
+    #[ignore = "runs in a process of its own"]
+    async fn child_with_roots() {
+        let Some(dir) = std::env::var_os(WHERE).map(PathBuf::from) else { return };
+        let read = |name| fs::read_to_string(dir.join(name)).unwrap();
+        let system = Arc::new(server(&Identity { chain: read("chain.pem"), key: read("key.pem") }));
+        let own = Ca::new("ours");
+        let ours = Arc::new(server(&own.issue("a.b")));
+        let alone = Tls::new().ca(own.pem.clone());
+
+        connected(&Tls::new(), &system, "a.b").await;
+        assert!(matches!(connect(&Tls::new(), &ours, "a.b").await.0, Err(TlsError::UnknownIssuer(_))));
+        connected(&alone, &ours, "a.b").await;
+        assert!(matches!(connect(&alone, &system, "a.b").await.0, Err(TlsError::UnknownIssuer(_))));
+        let both = alone.platform_roots();
+        connected(&both, &ours, "a.b").await;
+        connected(&both, &system, "a.b").await;
+        // Neither knows it; and in TLS 1.2 signatures are checked another way.
+        let stranger = Arc::new(server(&Ca::new("theirs").issue("a.b")));
+        assert!(matches!(connect(&both, &stranger, "a.b").await.0, Err(TlsError::UnknownIssuer(_))));
+        let old = Arc::new(server_with(&own.issue("a.b"), None, &VERSIONS[..1]));
+        connected(&both, &old, "a.b").await;
+    }
+
+    #[test]
+    fn a_system_without_roots_says_so() {
+        let dir = Dir::new("no-roots");
+        dir.write("roots.pem", "");
+        run("child_without_roots", &dir);
+    }
+
+    #[test]
+    #[ignore = "runs in a process of its own"]
+    fn child_without_roots() {
+        if std::env::var_os(WHERE).is_none() {
+            return;
+        }
+        assert!(matches!(wrong(&Tls::new()), TlsConfigError::NoPlatformRoots(_)));
+        Tls::new().ca(Ca::new("ours").pem).check().unwrap();
+    }
+}
