@@ -15,6 +15,7 @@ use super::{
     Broker,
     serve::{Shared, serve},
 };
+use crate::transport::Connector;
 
 /// Whether a broker that [starts again](TestBroker::restart) remembers its Sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,7 +50,8 @@ pub enum Sessions {
 pub struct TestBroker {
     shared: Arc<Shared>,
     addr: SocketAddr,
-    running: Mutex<Option<Running>>,
+    /// Connectors know it too, and keep nothing alive.
+    running: Arc<Mutex<Option<Running>>>,
 }
 
 /// The tasks of a broker that was not stopped.
@@ -76,7 +78,7 @@ impl TestBroker {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let shared = Shared::new(broker);
-        let running = Mutex::new(Some(Running::new(&shared, Some(listener))));
+        let running = Arc::new(Mutex::new(Some(Running::new(&shared, Some(listener)))));
         Ok(Self { shared, addr, running })
     }
 
@@ -86,7 +88,7 @@ impl TestBroker {
     #[must_use]
     pub fn in_memory(broker: Broker) -> Self {
         let shared = Shared::new(broker);
-        let running = Mutex::new(Some(Running::new(&shared, None)));
+        let running = Arc::new(Mutex::new(Some(Running::new(&shared, None))));
         Self { shared, addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), running }
     }
 
@@ -120,6 +122,44 @@ impl TestBroker {
         let (client, server) = tokio::io::duplex(buffer_len);
         self.serve(server);
         client
+    }
+
+    /// A [`Connector`] whose transports are streams in memory, each with room for `buffer_len` bytes in each direction:
+    /// for a client that reconnects to this broker without a network, in paused time too.
+    ///
+    /// While the broker is [stopped](Self::stop), and when it is dropped, connections are refused.
+    ///
+    /// ```
+    /// use mqtt_tokio::testing::{Broker, Sessions, TestBroker};
+    /// use mqtt_tokio::{Builder, Client, Options, Publisher, QoS};
+    /// use std::time::Duration;
+    ///
+    /// #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let broker = TestBroker::in_memory(Broker::new());
+    ///     let builder = Builder::with_connector(broker.connector(4096), Options::new("under-test"));
+    ///     let client: Client<Publisher> = builder.connect().await?;
+    ///
+    ///     broker.stop().await;
+    ///     let publish = client.publish("state", "on").qos(QoS::AtLeastOnce).receipt().await?;
+    ///     tokio::time::sleep(Duration::from_secs(3600)).await; // at once, since time is paused
+    ///     broker.restart(Sessions::Lose).await?;
+    ///     publish.await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn connector(&self, buffer_len: usize) -> Connector {
+        let (shared, running) = (Arc::clone(&self.shared), Arc::downgrade(&self.running));
+        Connector::new(move || {
+            let running = running.upgrade();
+            let tasks = running.and_then(|it| lock(&it).as_ref().map(|it| Arc::clone(&it.connections)));
+            let stream = tasks.map(|tasks| {
+                let (client, server) = tokio::io::duplex(buffer_len);
+                spawn(&tasks, serve(Arc::clone(&shared), server, |_| ()));
+                client
+            });
+            std::future::ready(stream.ok_or_else(|| io::ErrorKind::ConnectionRefused.into()))
+        })
     }
 
     /// Serves a client at the other end of `stream`: a TLS session, a WebSocket, or what else carries bytes.

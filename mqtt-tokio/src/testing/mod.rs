@@ -30,4 +30,4 @@ pub use listener::{Sessions, TestBroker};
 pub use log::{Counters, LogEntry};
 pub use memory_store::MemoryStore;
 pub use options::{BrokerOptions, Overlapping};
-pub use peer::{Peer, PeerError};
+pub use peer::{Peer, PeerError, Peers};

@@ -6,9 +6,15 @@ use mqtt_codec::{
     OwnedPacket, PacketTooLarge, ProtocolVersion, SubackCode,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+
+use crate::transport::Connector;
 
 /// The longest packet that a peer takes.
 const MAX_PACKET_SIZE: usize = 16 << 20;
+
+/// How many connections may wait to be taken.
+const BACKLOG: usize = 16;
 
 /// What went otherwise than a test expected of the other side.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +74,41 @@ pub struct Peer<S = DuplexStream> {
 }
 
 impl Peer {
+    /// A [`Connector`] whose transports are streams in memory, and the other ends of what the client dials with it, in
+    /// order. `buffer_len` bytes fit into each direction.
+    ///
+    /// While 16 of them wait to be taken, and when the [`Peers`] are dropped, connections are refused.
+    #[must_use]
+    pub fn listen(buffer_len: usize) -> (Connector, Peers) {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let connector = Connector::new(move || {
+            let (stream, peer) = Self::pair(buffer_len);
+            let dialled = sender.try_send(peer).map(|()| stream);
+            std::future::ready(dialled.map_err(|_| io::ErrorKind::ConnectionRefused.into()))
+        });
+        (connector, Peers(receiver))
+    }
+
     /// Makes a stream in memory for the client, and the server's end of it; `buffer_len` bytes fit into each
     /// direction.
     #[must_use]
     pub fn pair(buffer_len: usize) -> (DuplexStream, Self) {
         let (client, server) = tokio::io::duplex(buffer_len);
         (client, Self::server(server))
+    }
+}
+
+/// The server's ends of the connections that a client makes: see [`Peer::listen`].
+#[derive(Debug)]
+pub struct Peers(mpsc::Receiver<Peer>);
+
+impl Peers {
+    /// Waits for the next connection. Its CONNECT is still to be taken, by [`Peer::accept`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`PeerError::Closed`]: the client that dialled is gone.
+    pub async fn next(&mut self) -> Result<Peer, PeerError> {
+        self.0.recv().await.ok_or(PeerError::Closed(0))
     }
 }
 

@@ -127,11 +127,9 @@ impl Router {
         self.retained.clear();
     }
 
-    /// The retained messages that `filter` matches, in the order of their topics. A shared subscription gets none.
+    /// The retained messages that `filter` matches, in the order of their topics.
+    /// None match one with a prefix, and a shared subscription is to get none.
     pub(super) fn retained_for(&self, filter: &TopicFilter) -> Vec<Message> {
-        if shared(filter).is_some() {
-            return Vec::new();
-        }
         let filter_bytes = filter.as_bytes();
         let Some(wildcard) = filter_bytes.iter().position(|byte| matches!(byte, b'+' | b'#')) else {
             return self.retained.get(filter_bytes).cloned().into_iter().collect();
