@@ -21,13 +21,24 @@ use crate::time::Time;
 /// assert_eq!(backoff.next_delay(u32::MAX), None);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Backoff {
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::seconds"))]
     initial: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::seconds"))]
     max: Duration,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     max_attempts: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::seconds"))]
     stable_after: Duration,
     retry_refused: bool,
+    #[cfg_attr(feature = "serde", serde(skip))]
     attempts: u32,
+    #[cfg_attr(feature = "serde", serde(skip))]
     connected_at: Option<Time>,
 }
 

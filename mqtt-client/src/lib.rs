@@ -17,6 +17,8 @@ mod options;
 mod outbox;
 mod profile;
 mod retransmission;
+#[cfg(feature = "serde")]
+mod serde;
 mod session;
 mod state;
 mod stats;

@@ -30,6 +30,9 @@ use crate::retransmission::{Retransmission, Timed};
 /// | oversize message | ends the connection |
 /// | fallback to 3.1 | on CONNACK code 1 |
 ///
+/// With the feature `serde` it is read and written by the names of its setters, in formats that describe themselves (TOML,
+/// JSON): seconds, QoS `1`, version `"3.1.1"`, all but `client_id` optional. The password is read and never written.
+///
 /// ```
 /// use core::time::Duration;
 /// use mqtt_client::Options;
@@ -393,14 +396,19 @@ impl Options {
 /// The Will of a client: topic, payload, QoS and RETAIN of what the Server publishes when the client ends without a
 /// DISCONNECT (section 3.1.2.5). `Debug` shows the length of the payload, not the payload.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Will {
     /// The Will Topic.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::topic"))]
     pub topic: TopicName,
     /// The Will Message: up to 65 535 bytes of any kind.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde::payload"))]
     pub payload: Bytes,
     /// The Will QoS.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde::qos"))]
     pub qos: QoS,
     /// Will Retain.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub retain: bool,
 }
 
@@ -439,6 +447,7 @@ impl fmt::Debug for Will {
 /// What becomes of in-flight messages when the Server no longer has the Session. Queued messages are always kept, and
 /// so are those of which no byte was ever sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum SessionLoss {
     /// Each is reported as [`Ambiguous`](crate::Outcome::Ambiguous).
     Fail,
@@ -452,6 +461,7 @@ pub enum SessionLoss {
 
 /// Who acknowledges received messages with QoS 1 and 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum AckMode {
     /// The core, when it hands the message over. The default.
     #[default]
@@ -463,6 +473,7 @@ pub enum AckMode {
 
 /// What becomes of a message above [`max_packet_size`](Options::max_packet_size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Oversize {
     /// The connection ends as soon as the fixed header was read. The Server of a kept Session sends a message with QoS 1
     /// or 2 again on each connection, so that it comes back until somebody raises the limit. The default.
@@ -481,6 +492,7 @@ pub enum Oversize {
 ///
 /// A version that the Server has accepted is kept for the life of the client, unless the Server refuses it later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Fallback {
     /// Never.
     Never,

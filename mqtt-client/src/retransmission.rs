@@ -12,6 +12,7 @@ use crate::time::Time;
 /// The default follows the protocol version: [`OnReconnect`](Self::OnReconnect) for 3.1.1, [`Timed`](Self::Timed) with
 /// its own defaults for 3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Retransmission {
     /// On the next Network Connection, and only there [MQTT-4.4.0-1]. TCP sees to it that nothing is lost in between.
     OnReconnect,
@@ -40,9 +41,16 @@ pub enum Retransmission {
 /// # let _ = options;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Timed {
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::seconds"))]
     pub(crate) initial: Duration,
     pub(crate) factor: u32,
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::seconds"))]
     pub(crate) cap: Duration,
     pub(crate) bandwidth: u32,
     pub(crate) jitter: u8,
