@@ -4,7 +4,7 @@ mod common;
 
 use common::{Pair, kept, secs};
 use mqtt_client::bytes::{Buf, Bytes};
-use mqtt_client::{Client, Fallback, Options, OptionsError, ProtocolVersion, PubSub, State, Time};
+use mqtt_client::{Client, Fallback, Options, ProtocolVersion, PubSub, State, Time};
 use mqtt_codec::{Decoded, Decoder, Direction, Packet};
 
 const NOW: Time = Time::ZERO;
@@ -61,15 +61,14 @@ fn what_the_options_refuse_changes_nothing() {
     let mut client: Client<PubSub> = Client::new(Options::new("c").credentials("u", Some("old"))).unwrap();
     let before = client.clone();
     let long = Bytes::from(vec![b'x'; 65_536]);
-    let refused: [(Option<&str>, Option<Bytes>, fn(&OptionsError) -> bool); 4] = [
-        (None, Some(Bytes::new()), |error| *error == OptionsError::PasswordWithoutUsername),
-        (Some("u"), Some(long), |error| *error == OptionsError::PasswordTooLong),
-        (Some("u\0"), None, |error| matches!(error, OptionsError::Username(_))),
-        (Some(&"u".repeat(65_536)), None, |error| matches!(error, OptionsError::Username(_))),
-    ];
-    for (username, password, expected) in refused {
+    for (username, password, expected) in [
+        (None, Some(Bytes::new()), "a password needs a user name"),
+        (Some("u"), Some(long), "the password is longer"),
+        (Some("u\0"), None, "user name: "),
+        (Some(&"u".repeat(65_536)), None, "user name: "),
+    ] {
         let error = client.set_credentials(username.map(String::from), password).unwrap_err();
-        assert!(expected(&error), "{error:?}");
+        assert!(error.to_string().starts_with(expected), "{error}");
         assert!(client == before, "{error:?}");
     }
     assert_eq!(connect(&mut client), pair("u", "old"));

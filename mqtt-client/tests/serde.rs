@@ -330,7 +330,7 @@ proptest! {
         prop_assert_eq!(&toml::from_str::<Options>(&text).unwrap(), &options, "{}", text);
         // With a password, all the same but for that.
         if let Some(username) = username {
-            let secret = options.clone().credentials(username, Some("hush-hush-hush"));
+            let secret = options.credentials(username, Some("hush-hush-hush"));
             prop_assert_eq!(&toml::to_string(&secret).unwrap(), &text);
         }
     }
