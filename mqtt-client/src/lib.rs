@@ -15,6 +15,7 @@ mod machine;
 mod message;
 mod options;
 mod outbox;
+mod policies;
 mod profile;
 mod retransmission;
 #[cfg(feature = "serde")]
@@ -33,8 +34,9 @@ pub use error::{
 pub use event::{Cause, Event, Outcome, SkippedMessage};
 pub use inspect::Inspector;
 pub use message::{AckToken, IncomingMessage, Message, PublishToken, RequestToken};
-pub use options::{AckMode, Fallback, Options, Oversize, SessionLoss, Will};
+pub use options::{Options, Will};
 pub use outbox::Output;
+pub use policies::{AckMode, Fallback, Oversize, SessionLoss};
 pub use profile::{CanPublish, CanSubscribe, Profile, PubSub, Publisher, Subscriber};
 pub use retransmission::{Retransmission, Timed};
 pub use session::Session;

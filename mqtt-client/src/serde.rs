@@ -11,7 +11,8 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use serde::ser::{Serialize, Serializer};
 
 use crate::backoff::Backoff;
-use crate::options::{AckMode, Fallback, Options, Oversize, Secret, SessionLoss, Will};
+use crate::options::{Options, Secret, Will};
+use crate::policies::{AckMode, Fallback, Oversize, SessionLoss};
 use crate::retransmission::Retransmission;
 
 /// Makes the draft of the options: as they are written and read, all but the client identifier optional. `always` are the

@@ -11,7 +11,7 @@ use super::Core;
 use crate::error::{AcknowledgeError, CancelError, PingError, PublishError, RequestError};
 use crate::event::{Cause, Event, Outcome};
 use crate::message::{AckToken, Message, PublishToken, RequestToken};
-use crate::options::AckMode;
+use crate::policies::AckMode;
 use crate::session::outgoing::Stage;
 use crate::session::requests::Kind;
 use crate::session::slab::NIL;

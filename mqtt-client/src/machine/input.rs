@@ -10,7 +10,7 @@ use crate::error::{ConnectionError, ProtocolViolation};
 use crate::event::{Cause, Event, Outcome};
 use crate::keep_alive::KeepAlive;
 use crate::message::{AckToken, IncomingMessage};
-use crate::options::{AckMode, SessionLoss};
+use crate::policies::{AckMode, SessionLoss};
 use crate::session::incoming::{AckQueue, digest};
 use crate::session::outgoing::{Entry, Stage};
 use crate::session::packet_ids::Owner;

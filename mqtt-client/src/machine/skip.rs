@@ -5,7 +5,7 @@ use mqtt_codec::{Delivery, Oversize as OversizePacket, PacketType, ProtocolVersi
 use super::Core;
 use crate::error::ConnectionError;
 use crate::event::{Event, SkippedMessage};
-use crate::options::Oversize;
+use crate::policies::Oversize;
 use crate::state::Link;
 
 /// A message on its way to nowhere.

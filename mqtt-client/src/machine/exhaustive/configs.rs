@@ -7,7 +7,7 @@ use mqtt_codec::{ProtocolVersion, QoS};
 use super::search::explore;
 use super::world::{Action, World};
 use super::{Config, Faults};
-use crate::options::SessionLoss;
+use crate::policies::SessionLoss;
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;

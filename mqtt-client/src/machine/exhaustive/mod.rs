@@ -30,7 +30,8 @@ use core::time::Duration;
 use mqtt_codec::{ProtocolVersion, QoS};
 
 use super::Core;
-use crate::options::{AckMode, Fallback, Options, SessionLoss};
+use crate::options::Options;
+use crate::policies::{AckMode, Fallback, SessionLoss};
 use crate::retransmission::{Retransmission, Timed};
 
 /// What a search is about.

@@ -12,7 +12,7 @@ use super::Config;
 use super::server::{self, Answer, Sent};
 use crate::event::{Cause, Outcome};
 use crate::message::{AckToken, PublishToken, RequestToken};
-use crate::options::SessionLoss;
+use crate::policies::SessionLoss;
 use crate::session::journal::Mark;
 
 pub(super) use crash::Kept;
