@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_client::{
-    CanPublish, CanSubscribe, Message, Options, Profile, ProtocolVersion, QoS, Session, State, Stats,
-    TopicError, TopicFilter, TopicName,
+    CanPublish, CanSubscribe, Message, Options, Profile, ProtocolVersion, QoS, Session, State, TopicError,
+    TopicFilter, TopicName,
 };
 
 use crate::builder::Builder;
@@ -280,11 +280,6 @@ impl<P: Profile> Client<P> {
     /// [without an address](Builder::with_connector).
     pub fn server(&self) -> Option<Uri> {
         self.handle.shared().lock().server.as_deref().cloned()
-    }
-
-    /// Counters since the client was made.
-    pub fn stats(&self) -> Stats {
-        self.handle.shared().lock().core.stats()
     }
 }
 

@@ -314,6 +314,7 @@ impl Connection {
                 }
                 Some(event) => {
                     if let Event::Connected { session_present } = event {
+                        inner.connected_at = Some(now);
                         inner.open_claims(session_present, now);
                     }
                     self.connected |= self.notices.report(inner, event);

@@ -21,6 +21,7 @@ mod registry;
 mod routes;
 mod settings;
 mod shared;
+mod stats;
 mod status;
 mod store;
 mod subscription;
@@ -46,6 +47,7 @@ pub use publish::{Accepted, Delivered, Publish, Receipt, Receipted, Safe};
 #[cfg(feature = "store-redb")]
 pub use redb_store::{RedbError, RedbStore, Writes};
 pub use registry::Overflow;
+pub use stats::Stats;
 pub use status::{Status, StatusStream};
 pub use store::{SessionStore, StoreError};
 pub use subscription::{Subscribe, Subscription};
@@ -62,7 +64,7 @@ pub use mqtt_client;
 pub use mqtt_client::{
     AckMode, Backoff, CanPublish, CanSubscribe, Cause, Change, Changes, ConnectReturnCode, Fallback, Message,
     Options, OptionsError, Oversize, Profile, ProtocolVersion, PubSub, Publisher, QoS, RequestError,
-    Retransmission, Session, SessionLoss, SkippedMessage, Stats, SubackCode, Subscriber, Timed, TopicError,
+    Retransmission, Session, SessionLoss, SkippedMessage, SubackCode, Subscriber, Timed, TopicError,
     TopicFilter, TopicName, Will,
 };
 pub use mqtt_codec;

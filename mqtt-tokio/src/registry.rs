@@ -224,6 +224,8 @@ pub(crate) struct Registry {
     filters: Filters,
     routes: Routes,
     pressures: Pressures,
+    /// How many messages streams have dropped, those that are gone included.
+    pub(crate) dropped: u64,
     /// Filters that no stream wants any more and that are still to be unsubscribed.
     pub(crate) orphans: Vec<TopicFilter>,
 }
@@ -350,21 +352,22 @@ impl Registry {
     ) -> bool {
         let Some((last, others)) = self.routes.of(topic, &self.filters).split_last() else { return false };
         for stream in others {
-            deliver(stream, message.share(), &mut self.pressures, into);
+            self.dropped += deliver(stream, message.share(), &mut self.pressures, into);
         }
-        deliver(last, message, &mut self.pressures, into);
+        self.dropped += deliver(last, message, &mut self.pressures, into);
         true
     }
 
     /// Gives the message to this stream alone.
     pub(crate) fn deliver(&mut self, stream: &Queue, message: ReceivedMessage, into: &mut Dispatched) {
-        deliver(stream, message, &mut self.pressures, into);
+        self.dropped += deliver(stream, message, &mut self.pressures, into);
     }
 
     /// A message on this topic was too large and is not coming: each stream that would have got it counts it.
     pub(crate) fn skipped(&mut self, topic: TopicNameRef<'_>) {
         for stream in self.routes.of(topic, &self.filters) {
             stream.lock().count_drop(0);
+            self.dropped += 1;
         }
     }
 
@@ -385,17 +388,26 @@ impl Registry {
     }
 }
 
+/// How many messages the stream dropped for it.
 #[inline]
-fn deliver(stream: &Queue, mut message: ReceivedMessage, pressures: &mut Pressures, into: &mut Dispatched) {
+fn deliver(
+    stream: &Queue,
+    mut message: ReceivedMessage,
+    pressures: &mut Pressures,
+    into: &mut Dispatched,
+) -> u64 {
     let mut state = stream.lock();
+    let dropped = state.dropped;
     // A stream that has room takes the message now.
     if state.pressure == Pressure::None {
         into.due.extend(message.ack.take_if(|ack| ack.on_taking));
     }
     let (waker, [before, after]) = state.offer(message, &mut into.due);
+    let dropped = state.dropped - dropped;
     drop(state);
     if before != after {
         pressures.count(before, after);
     }
     into.wakers.extend(waker);
+    dropped
 }

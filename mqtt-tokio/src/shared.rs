@@ -119,6 +119,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) unclaimed: Unclaimed,
     pub(crate) phase: Phase,
+    /// When the Server accepted the present connection, or the one before it.
+    pub(crate) connected_at: Option<Time>,
     /// The Server of the present connection or attempt.
     pub(crate) server: Option<Arc<Uri>>,
     /// How many publishes were in flight and in the queue when the client was closed.
@@ -160,6 +162,7 @@ impl Shared {
                 registry: Registry::default(),
                 unclaimed,
                 phase: Phase::Open,
+                connected_at: None,
                 server: None,
                 undelivered: [0; 2],
                 ack_mode,

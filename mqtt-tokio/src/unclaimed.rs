@@ -63,7 +63,7 @@ pub(crate) struct Unclaimed {
     continued: bool,
     /// How many connections the Server has accepted.
     connections: u64,
-    dropped: u64,
+    pub(crate) dropped: u64,
     /// Those dropped of what was kept, since the application was last told.
     untold: u64,
 }
