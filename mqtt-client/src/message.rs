@@ -101,6 +101,19 @@ pub struct IncomingMessage<'a> {
     pub ack: Option<AckToken>,
 }
 
+impl IncomingMessage<'_> {
+    /// A message that can be kept longer than the input from which this one borrows: copies topic and payload.
+    #[must_use]
+    pub fn to_message(&self) -> Message {
+        Message {
+            topic: self.topic.to_owned(),
+            payload: Bytes::copy_from_slice(self.payload),
+            qos: self.qos,
+            retain: self.retain,
+        }
+    }
+}
+
 impl fmt::Debug for IncomingMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IncomingMessage")
