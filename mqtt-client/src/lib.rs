@@ -9,6 +9,8 @@ mod backoff;
 mod client;
 mod error;
 mod event;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod inspect;
 mod keep_alive;
 mod machine;
