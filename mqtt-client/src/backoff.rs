@@ -128,6 +128,20 @@ impl Backoff {
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
+    /// What follows the end of a connection or of an attempt: [`lost`](Self::lost), [`should_retry`](Self::should_retry)
+    /// and [`next_delay`](Self::next_delay) in one. `error` is that of the core, if it was the core that ended it. `None`:
+    /// there is to be no other attempt.
+    pub fn pause_after(
+        &mut self,
+        error: Option<&ConnectionError>,
+        now: Time,
+        random: u32,
+    ) -> Option<Duration> {
+        self.lost(now);
+        let retry = error.is_none_or(|error| self.should_retry(error));
+        if retry { self.next_delay(random) } else { None }
+    }
+
     /// How many attempts were made since the last start over.
     pub const fn attempts(&self) -> u32 {
         self.attempts
@@ -198,6 +212,22 @@ mod tests {
         backoff.next_delay(1);
         backoff.lost(Time::from_epoch(secs(9999)));
         assert_eq!(backoff.attempts(), 1);
+    }
+
+    #[test]
+    fn a_pause_follows_unless_the_error_is_final() {
+        let mut backoff = Backoff::default();
+        let at = |s| Time::from_epoch(secs(s));
+        let refused = ConnectionError::Refused(ConnectReturnCode::NotAuthorized);
+        assert_eq!(backoff.pause_after(None, at(0), u32::MAX), Some(secs(1)));
+        assert_eq!(
+            backoff.pause_after(Some(&ConnectionError::ConnackTimeout), at(9), u32::MAX),
+            Some(secs(2))
+        );
+        assert_eq!(backoff.pause_after(Some(&refused), at(10), u32::MAX), None);
+        assert_eq!(backoff.attempts(), 2, "a refusal that is final costs no attempt");
+        backoff.connected(at(20));
+        assert_eq!(backoff.pause_after(None, at(50), u32::MAX), Some(secs(1)), "it was stable");
     }
 
     #[test]
