@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::{Client, Message, Options, Outcome, QoS, TopicFilter};
 
-use crate::run::{Inner, Shared};
+use crate::inner::Inner;
+use crate::run::Shared;
 
 /// A client that several threads can share.
 pub(crate) struct Blocking {

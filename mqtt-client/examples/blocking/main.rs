@@ -8,6 +8,7 @@
 //! Sends messages to itself with each QoS while its wire is cut twice. Ends with 0 if none was lost or doubled.
 
 mod facade;
+mod inner;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,6 +7,7 @@
 //!
 //! Each sends messages to itself with each QoS while its wire is cut twice. Ends with 0 if none was lost or doubled.
 
+mod exchange;
 #[path = "../support/job.rs"]
 mod job;
 mod peer;
