@@ -157,6 +157,22 @@ async fn no_cipher_suite_in_common() {
     }
 }
 
+/// A server that knows nothing newer than TLS 1.0 picks that, whatever is offered.
+#[tokio::test]
+async fn a_server_that_is_too_old() {
+    let mut hello = vec![22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1];
+    hello.extend([7; 32]);
+    hello.extend([0, 0xc0, 0x13, 0]);
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let tls = trusting(&Ca::new("ours"));
+    let (result, ()) = tokio::join!(tls.handshake(Box::new(near), "a.b"), async {
+        far.write_all(&hello).await.unwrap();
+        far.read_to_end(&mut Vec::new()).await.unwrap();
+    });
+    let error = result.err().unwrap();
+    assert!(matches!(error, TlsError::Incompatible(_)), "{error:?}");
+}
+
 /// What a server says that does not speak TLS, and whether it closes then.
 #[tokio::test]
 async fn a_server_that_does_not_speak_tls() {

@@ -12,7 +12,17 @@ use super::error::TlsError;
 use super::stream;
 use crate::transport::BoxTransport;
 
-/// How to make a connection secure. The default is to trust what the system trusts, and to show no client certificate.
+/// How to make a connection secure.
+///
+/// | setting | default |
+/// |---|---|
+/// | trusted roots | those of the system |
+/// | client certificate | none |
+/// | server name | the host of the address |
+/// | ALPN | none |
+/// | resumption | on |
+/// | provider | that of the feature `tls-aws-lc-rs`, or else of `tls-ring` |
+/// | versions | TLS 1.2 and 1.3 |
 ///
 /// Clones share what has been loaded, and the tickets with which a session is resumed.
 ///
@@ -33,7 +43,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// The default: TLS 1.2 and 1.3, the system's trusted roots, no client certificate, with session resumption.
+    /// The defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -46,17 +56,20 @@ impl Tls {
 
     /// Trusts the certificates in `pem`. May be called several times. The system's roots are not trusted then, unless
     /// [`platform_roots`](Self::platform_roots) is called too.
+    #[must_use]
     pub fn ca(self, pem: impl Into<Vec<u8>>) -> Self {
         self.set(|it| it.own_roots.push(Pem::bytes(pem.into())))
     }
 
     /// Trusts the certificates in a PEM file, as with [`ca`](Self::ca).
+    #[must_use]
     pub fn ca_file(self, path: impl Into<PathBuf>) -> Self {
         self.set(|it| it.own_roots.push(Pem::File(path.into())))
     }
 
     /// Trusts what the system trusts. That is the default where no other roots are set; call it to have them too. They are
     /// loaded once.
+    #[must_use]
     pub fn platform_roots(self) -> Self {
         self.set(|it| it.platform_roots = true)
     }
@@ -64,41 +77,46 @@ impl Tls {
     /// Trusts the roots of Mozilla, which are compiled in: for containers that have none. The system's are not trusted
     /// then, unless [`platform_roots`](Self::platform_roots) is called too.
     #[cfg(feature = "webpki-roots")]
+    #[must_use]
     pub fn webpki_roots(self) -> Self {
         self.set(|it| it.webpki_roots = true)
     }
 
     /// Shows a certificate to servers that ask for one: first the client's own, then those between it and the root, and the
     /// private key of the first (PKCS#8, PKCS#1 or SEC1, without a passphrase). All as PEM; both may be the same bytes.
+    #[must_use]
     pub fn client_certificate(self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.set(|it| it.client = Some([Pem::bytes(chain.into()), Pem::bytes(key.into())]))
     }
 
     /// The same from PEM files, which may be one.
+    #[must_use]
     pub fn client_certificate_files(self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.set(|it| it.client = Some([Pem::File(chain.into()), Pem::File(key.into())]))
     }
 
     /// The DNS name or IP address that the server's certificate must be for, and that the server is told (SNI), in place of
     /// the host of the address.
+    #[must_use]
     pub fn server_name(self, name: impl Into<String>) -> Self {
         self.set(|it| it.server_name = Some(name.into()))
     }
 
-    /// The application protocols to offer (ALPN), the preferred one first. None by default. A server that knows none of
-    /// them may refuse.
+    /// The application protocols to offer (ALPN), the preferred one first. A server that knows none of them may refuse.
+    #[must_use]
     pub fn alpn<T: Into<Vec<u8>>>(self, protocols: impl IntoIterator<Item = T>) -> Self {
         self.set(|it| it.alpn = protocols.into_iter().map(Into::into).collect())
     }
 
     /// Whether a later connection may resume the session of an earlier one, which saves work and a look at the
-    /// certificates. On by default.
+    /// certificates.
+    #[must_use]
     pub fn resumption(self, on: bool) -> Self {
         self.set(|it| it.no_resumption = !on)
     }
 
-    /// The cryptography. By default that of the feature `tls-aws-lc-rs`, or else of `tls-ring`. The default provider of
-    /// the process is never used.
+    /// The cryptography. The default provider of the process is never used.
+    #[must_use]
     pub fn provider(self, provider: Arc<CryptoProvider>) -> Self {
         self.set(|it| it.provider = Some(provider))
     }
