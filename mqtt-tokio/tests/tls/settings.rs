@@ -128,7 +128,7 @@ fn a_whole_configuration_goes_with_nothing_else() {
     let tls = Tls::from_config(Arc::new(config));
     tls.clone().server_name("a.b").check().unwrap();
     for tls in [
-        tls.clone().ca(ca.pem.clone()),
+        tls.clone().ca(ca.pem),
         tls.clone().platform_roots(),
         tls.clone().client_certificate("", ""),
         tls.clone().alpn(["mqtt"]),
