@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// Shows which feature an item needs; docs.rs builds with nightly.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs)]
 
 mod builder;
@@ -11,6 +13,8 @@ mod driver;
 mod env;
 mod error;
 mod filters;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod login;
 mod message;
 mod notices;
