@@ -192,9 +192,14 @@ impl Connection {
         Poll::Pending
     }
 
-    /// The connection ended with `error`, unless it was writing that failed first.
+    /// The connection ended with `error`, unless it was writing that failed first. What TLS or WebSocket have to say about
+    /// it says more than that the socket was closed.
     fn lost(&mut self, error: ConnectionError) -> End {
-        End::Lost(self.write_error.take().map_or(error, ConnectionError::of_transport))
+        let written = self.write_error.take().map(ConnectionError::of_transport);
+        match (written, &error) {
+            (Some(written), ConnectionError::Io(_) | ConnectionError::ClosedByServer) => End::Lost(written),
+            (_, _) => End::Lost(error),
+        }
     }
 
     /// Tells the core what the transport took.

@@ -85,8 +85,12 @@ async fn the_server_that_has_the_session_is_tried_first() {
     assert_eq!(dialled.lock().unwrap().concat(), "abb");
     // It goes away for a while: the others are tried, then it again.
     broker.stop().await;
-    let Some(Status::Lost { .. }) = status.next().await else { panic!() };
-    tokio::time::sleep(secs(1)).await;
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let Some(Status::Lost { retry_in, .. }) = status.next().await else { panic!() };
+        pauses.push(!retry_in.is_zero());
+    }
+    assert_eq!(pauses, [true, false, false, true], "the loss, and a round of three");
     broker.restart(Sessions::Keep).await.unwrap();
     connected(&mut status).await;
     client.publish("t", "x").qos(QoS::AtLeastOnce).await.unwrap();
@@ -192,7 +196,9 @@ async fn a_hook_that_fails_is_a_failed_attempt() {
     // One that never answers, and a client that is closed while it is asked.
     let never =
         || common::builder(&broker, 64, options()).credentials_from(std::future::pending::<Result<_, &str>>);
+    let begin = Instant::now();
     let error = never().connect::<PubSub>().await.unwrap_err();
+    assert!((secs(30)..secs(31)).contains(&begin.elapsed()));
     let ConnectError::Connection(ConnectionError::Credentials(CredentialsError::TimedOut(_))) = error else {
         panic!("{error:?}")
     };
@@ -215,9 +221,12 @@ async fn errors_tell_the_layer() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = socket.local_addr().unwrap();
-    match dial(format!("mqtt://{address}")).await {
-        DialError::Refused { address: refused } => assert_eq!(refused, address.to_string()),
-        other => panic!("{other:?}"),
+    for host in ["127.0.0.1", "localhost"] {
+        let address = format!("{host}:{}", address.port());
+        match dial(format!("mqtt://{address}")).await {
+            DialError::Refused { address: refused } => assert_eq!(refused, address),
+            other => panic!("{other:?}"),
+        }
     }
     // The name cannot exist (RFC 6761), and the label is too long for any server to be asked.
     match dial(format!("mqtt://{}.invalid", "x".repeat(64))).await {

@@ -31,7 +31,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Transport for T {}
 /// A transport of any kind.
 pub type BoxTransport = Box<dyn Transport>;
 
-type Open = Pin<Box<dyn Future<Output = Result<BoxTransport, DialError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<BoxTransport, DialError>> + Send>>;
+
+/// Opens a stream, to this Server if the client has addresses.
+type Open = dyn Fn(Option<&Uri>) -> Opening + Send + Sync;
 
 /// How to open a new stream of bytes: called for every attempt to connect.
 ///
@@ -39,7 +42,7 @@ type Open = Pin<Box<dyn Future<Output = Result<BoxTransport, DialError>> + Send>
 /// domain sockets; TLS and WebSocket, if the scheme says so, are put on top of what it opens.
 #[derive(Clone)]
 pub struct Connector {
-    open: Arc<dyn Fn(Option<&Uri>) -> Open + Send + Sync>,
+    open: Arc<Open>,
 }
 
 impl Connector {
@@ -95,7 +98,7 @@ impl Connector {
 }
 
 /// Boxed, so that what an idle client holds is not the largest future that it ever awaited.
-fn boxed<T: Transport + 'static>(dial: impl Future<Output = io::Result<T>> + Send + 'static) -> Open {
+fn boxed<T: Transport + 'static>(dial: impl Future<Output = io::Result<T>> + Send + 'static) -> Opening {
     Box::pin(async move {
         match dial.await {
             Ok(transport) => Ok(Box::new(transport) as BoxTransport),

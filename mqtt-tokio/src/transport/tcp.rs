@@ -330,6 +330,11 @@ mod tests {
             dial(&[(a, 10, Err(ConnectionRefused)), (b, 10, Err(HostUnreachable)), (c, 10, Ok(()))]).await;
         assert_eq!(won.unwrap(), address(c));
         assert!(began[1] <= 12 && began[2] <= 24, "{began:?}");
+        // Also beside one that is still trying.
+        let (began, won, _) =
+            dial(&[(a, 60_000, Ok(())), (b, 10, Err(ConnectionRefused)), (c, 10, Ok(()))]).await;
+        assert_eq!(won.unwrap(), address(c));
+        assert!(began[2] <= 264, "{began:?}");
 
         // What is told when all fail: the first that is not a refusal.
         let refused = dial(&[(a, 10, Err(ConnectionRefused)), (b, 10, Err(ConnectionRefused))]).await.1;

@@ -97,7 +97,7 @@ impl Router {
             receivers.extend(sessions.iter().map(|(session, qos)| (*session, *qos)));
         }
         self.shared.for_each_match_mut(topic, |_, groups| {
-            receivers.extend(groups.values_mut().filter_map(Group::next))
+            receivers.extend(groups.values_mut().filter_map(Group::next));
         });
         // The greatest QoS of a Session comes first, and alone where one copy is wanted [MQTT-3.3.5-1].
         receivers.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
