@@ -16,6 +16,10 @@ use crate::error::{ConnectError, UriError};
 use crate::login::{Hook, Login};
 use crate::shared::{Core, Handle, Phase, Shared};
 use crate::store::{BoxStore, SessionStore};
+#[cfg(feature = "proxy")]
+use crate::transport::Proxy;
+#[cfg(feature = "ws")]
+use crate::transport::WebSocket;
 #[cfg(feature = "tls")]
 use crate::transport::tls::Tls;
 use crate::transport::{Connector, Network, Tcp};
@@ -134,6 +138,45 @@ impl Builder {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.network.tls = tls;
+        self
+    }
+
+    /// Path, headers and limits of connections whose address says `ws://` or `wss://`.
+    ///
+    /// ```no_run
+    /// use mqtt_tokio::{Builder, Client, Options, PubSub, WebSocket};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let websocket = WebSocket::new().header("authorization", "Bearer 2YotnFZFEjr1zCsicMWpAA")?;
+    /// let client: Client<PubSub> =
+    ///     Builder::new("ws://broker.local/mqtt", Options::new("plant-7"))?.websocket(websocket).start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "ws")]
+    #[must_use]
+    pub fn websocket(mut self, websocket: WebSocket) -> Self {
+        self.network.websocket = websocket;
+        self
+    }
+
+    /// The proxy through which servers are reached. It takes the place of TCP: not of a
+    /// [`connector`](Self::connector), nor of a Unix domain socket.
+    ///
+    /// ```no_run
+    /// use mqtt_tokio::{Builder, Client, Options, Proxy, PubSub};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxy = Proxy::new("http://plant:secret@proxy.local:3128")?;
+    /// let client: Client<PubSub> =
+    ///     Builder::new("mqtt://broker.example.com", Options::new("plant-7"))?.proxy(proxy).start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.network.proxy = Some(proxy);
         self
     }
 

@@ -8,8 +8,8 @@ use crate::env::EnvError;
 use crate::login::CredentialsError;
 use crate::settings::SettingError;
 use crate::store::StoreError;
-use crate::transport::DialError;
 use crate::transport::tls::TlsError;
+use crate::transport::{DialError, ProxyError, WebSocketError};
 use mqtt_client::{Cause, Message, OptionsError, RequestError, SubackCode, TopicError};
 
 /// Why a Network Connection could not be made, or ended.
@@ -24,6 +24,12 @@ pub enum ConnectionError {
     /// The connection could not be secured, or TLS failed while in use. Nothing was sent in the clear.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The proxy did not lead to the Server.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The WebSocket could not be opened, or ended.
+    #[error(transparent)]
+    WebSocket(#[from] WebSocketError),
     /// The [hook](crate::Builder::credentials_from) gave no credentials for this attempt.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -44,10 +50,10 @@ pub enum ConnectionError {
 impl ConnectionError {
     /// What a transport in use reports, by the layer that it comes from.
     pub(crate) fn of_transport(error: io::Error) -> Self {
-        match TlsError::from_io(&error) {
-            Some(error) => Self::Tls(error),
-            None => Self::Io(Arc::new(error)),
+        if let Some(error) = TlsError::from_io(&error) {
+            return Self::Tls(error);
         }
+        WebSocketError::from_io(&error).map_or_else(|| Self::Io(Arc::new(error)), Self::WebSocket)
     }
 
     /// Whether trying again, unchanged, can help. False for refusals such as bad credentials.
@@ -55,6 +61,8 @@ impl ConnectionError {
         match self {
             Self::Protocol(error) => error.is_retryable(),
             Self::Tls(error) => error.is_retryable(),
+            Self::Proxy(error) => error.is_retryable(),
+            Self::WebSocket(error) => error.is_retryable(),
             Self::Dial(_) | Self::Credentials(_) | Self::Io(_) | Self::ClosedByServer => true,
             Self::Store(_) => false,
         }

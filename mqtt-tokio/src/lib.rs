@@ -57,10 +57,16 @@ pub use store::{SessionStore, StoreError};
 pub use subscription::{Subscribe, Subscription};
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
+#[cfg(feature = "proxy")]
+pub use transport::Proxy;
+#[cfg(feature = "ws")]
+pub use transport::WebSocket;
 #[cfg(feature = "tls")]
 pub use transport::tls::Tls;
 pub use transport::tls::{PemPlace, TlsConfigError, TlsError};
-pub use transport::{BoxTransport, Connector, DialError, Tcp, TcpKeepAlive, Transport};
+pub use transport::{
+    BoxTransport, Connector, DialError, ProxyError, Tcp, TcpKeepAlive, Transport, WebSocketError,
+};
 pub use uri::{Scheme, Uri};
 
 pub use bytes;

@@ -201,16 +201,7 @@ impl std::str::FromStr for Uri {
         let (authority, rest) = rest.split_at(end);
         let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, part)| (rest, Some(part)));
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-        let (user_info, address) = match authority.rsplit_once('@') {
-            Some((user_info, address)) => (Some(user_info), address),
-            None => (None, authority),
-        };
-        let (user, password) =
-            match user_info.map(|info| info.split_once(':').map_or((info, None), |(u, p)| (u, Some(p)))) {
-                Some((user, password)) => (Some(decode(user)?), password.map(decode).transpose()?),
-                None => (None, None),
-            };
-        let user = user.map(String::from_utf8).transpose().map_err(|_| UriError::InvalidEncoding)?;
+        let ((user, password), address) = user_info(authority)?;
         let (host, port) = match scheme {
             Scheme::Unix if address.is_empty() => (String::new(), 0),
             Scheme::Unix => return Err(UriError::InvalidHost),
@@ -237,6 +228,17 @@ impl std::str::FromStr for Uri {
     }
 }
 
+/// User and password, decoded.
+pub(crate) type UserInfo = (Option<String>, Option<Vec<u8>>);
+
+/// User and password in front of an address, and the address.
+pub(crate) fn user_info(authority: &str) -> Result<(UserInfo, &str), UriError> {
+    let Some((info, address)) = authority.rsplit_once('@') else { return Ok(((None, None), authority)) };
+    let (user, password) = info.split_once(':').map_or((info, None), |(user, rest)| (user, Some(rest)));
+    let user = String::from_utf8(decode(user)?).map_err(|_| UriError::InvalidEncoding)?;
+    Ok(((Some(user), password.map(decode).transpose()?), address))
+}
+
 /// The options as they are written. What has no `=` has no value.
 fn pairs(options: &str) -> impl Iterator<Item = (&str, &str)> {
     options.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -252,8 +254,8 @@ fn decode_path(path: &str) -> Result<String, UriError> {
     }
 }
 
-/// Host and port.
-fn decode_address(address: &str, default_port: u16) -> Result<(String, u16), UriError> {
+/// Host and port, each decoded and checked.
+pub(crate) fn decode_address(address: &str, default_port: u16) -> Result<(String, u16), UriError> {
     let (host, port) = split_port(address)?;
     let port = match port {
         None => default_port,

@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use mqtt_client::ProtocolVersion;
 
+#[cfg(feature = "proxy")]
+use super::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::tls::TlsError;
+#[cfg(feature = "ws")]
+use super::websocket::{Target, WebSocket};
 use super::{BoxTransport, Connector, DialError, Tcp};
 use crate::error::ConnectionError;
 #[cfg(unix)]
@@ -28,6 +32,11 @@ pub(crate) struct Network {
     pub(crate) tcp: Tcp,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
+    #[cfg(feature = "ws")]
+    pub(crate) websocket: WebSocket,
+    /// Between us and all servers that are reached over TCP.
+    #[cfg(feature = "proxy")]
+    pub(crate) proxy: Option<Proxy>,
 }
 
 impl Network {
@@ -89,8 +98,17 @@ impl Network {
         match server.scheme() {
             #[cfg(unix)]
             Scheme::Unix => Ok(Box::new(super::unix::dial(server.path()).await?)),
-            _ => Ok(Box::new(self.tcp.dial(server.host(), server.port()).await?)),
+            _ => self.open_tcp(server.host(), server.port()).await,
         }
+    }
+
+    async fn open_tcp(&self, host: &str, port: u16) -> Result<BoxTransport, ConnectionError> {
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = &self.proxy {
+            let stream = self.tcp.dial(proxy.host(), proxy.port()).await?;
+            return Ok(proxy.tunnel(Box::new(stream), host, port).await?);
+        }
+        Ok(Box::new(self.tcp.dial(host, port).await?))
     }
 
     /// Puts on top what the scheme asks for. That this build can do it was checked when the client was made.
@@ -106,6 +124,16 @@ impl Network {
             true => self.tls.handshake(stream, server.host()).await?,
             false => stream,
         };
+        #[cfg(feature = "ws")]
+        if server.scheme().is_websocket() {
+            let target = Target {
+                host: server.host(),
+                port: server.port(),
+                path: server.path(),
+                secure: server.scheme().is_secure(),
+            };
+            return Ok(self.websocket.handshake(stream, target, version, &headers).await?);
+        }
         let _ = (server, version, headers);
         Ok(stream)
     }

@@ -1,7 +1,6 @@
 //! What carries the bytes.
 
 pub(crate) mod tls;
-
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -14,14 +13,28 @@ use crate::uri::Uri;
 
 mod dial;
 mod error;
+#[cfg(any(feature = "ws", feature = "proxy"))]
+mod http;
+#[cfg(feature = "proxy")]
+mod proxy;
+mod proxy_error;
 mod tcp;
 #[cfg(unix)]
 mod unix;
+#[cfg(feature = "ws")]
+mod websocket;
+mod websocket_error;
 
 pub(crate) use dial::{Dial, Network};
 pub use error::DialError;
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
+pub use proxy_error::ProxyError;
 pub(crate) use tcp::format_address;
 pub use tcp::{Tcp, TcpKeepAlive};
+#[cfg(feature = "ws")]
+pub use websocket::WebSocket;
+pub use websocket_error::WebSocketError;
 
 /// Any ordered, lossless stream of bytes both ways [MQTT-7.1.2-1].
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
