@@ -15,6 +15,7 @@ mod support;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::thread;
 
 use mqtt_client::{Message, QoS, TopicFilter, TopicName};
 
@@ -32,10 +33,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let topic = TopicName::new(&id)?;
     let mut tally = Tally::default();
     for qos in EACH_QOS {
-        for number in 0..MESSAGES {
-            let message = Message::new(topic.clone(), Tally::text(qos, number)).qos(qos);
-            println!("QoS {}, message {number}: {:?}", qos as u8, client.publish(message)?);
-        }
+        // From a thread each, so that all are in flight together.
+        thread::scope(|scope| {
+            let publish = |number| {
+                let message = Message::new(topic.clone(), Tally::text(qos, number)).qos(qos);
+                client.publish(message)
+            };
+            let threads: Vec<_> = (0..MESSAGES).map(|number| scope.spawn(move || publish(number))).collect();
+            for thread in threads {
+                println!("QoS {}: {:?}", qos as u8, thread.join());
+            }
+        });
         while !tally.has_all(qos) {
             tally.arrived(&client.receive(PATIENCE)?.payload);
         }

@@ -43,8 +43,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 peer.turn(poll.registry(), Token(number), stage.address, now())?;
             }
         }
+        let patience = PATIENCE.saturating_sub(start.elapsed());
         let due = peers.iter().filter_map(Peer::due).min();
-        poll.poll(&mut events, due.map(|due| due - now()))?;
+        poll.poll(&mut events, Some(due.map_or(patience, |due| patience.min(due - now()))))?;
         for event in &events {
             if let Some(peer) = peers.get_mut(event.token().0) {
                 peer.turn(poll.registry(), event.token(), stage.address, now())?;
