@@ -9,7 +9,8 @@
 //! - the clock: only distances from now matter. Nothing but [`Timeout`](super::world::Action) moves it.
 //! - the numbers of entries and of PUBRECs, which only grow: payloads and lists have the same order.
 //! - the journal, and what gets into its records: `world/disk.rs` does that, if it is on.
-//! - counters (`stats`) and when a PINGREQ was encoded, which only they tell; capacities and the backlogs of the outbox: nothing here comes near 64 KiB.
+//! - counters (`stats`), and when a PINGREQ was encoded, which is only counted.
+//! - capacities and the backlogs of the outbox: nothing here comes near 64 KiB.
 //! - the hash table of identifiers: each that is in use is in its entry, and [`consistent`] compares the two.
 //! - options, the encoded CONNECT and its size, the decoder: the same in all states of a search.
 //! - waiting events: there are none between two actions, since the application fetches them.
