@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt_client::{Options, Profile, QoS, Session, TopicError, TopicFilter};
+use mqtt_client::{Inspector, Options, Profile, QoS, Session, TopicError, TopicFilter};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
@@ -14,6 +14,7 @@ use crate::dialer::Dialer;
 use crate::driver::{Driver, First};
 use crate::error::{ConnectError, UriError};
 use crate::login::{Hook, Login};
+use crate::observe::Observer;
 use crate::shared::{Core, Handle, Phase, Shared};
 use crate::store::{BoxStore, SessionStore};
 #[cfg(feature = "proxy")]
@@ -45,6 +46,7 @@ pub struct Builder {
     session: Option<Session>,
     store: Option<BoxStore>,
     defaults: PublishDefaults,
+    pub(crate) inspector: Option<Inspector>,
     pub(crate) claim_within: Duration,
 }
 
@@ -73,6 +75,7 @@ impl Builder {
             session: None,
             store: None,
             defaults: PublishDefaults::default(),
+            inspector: None,
             claim_within: CLAIM_WITHIN,
         }
     }
@@ -307,6 +310,7 @@ impl Builder {
 
     fn make<P: Profile>(mut self, first: Option<First>) -> Result<(Client<P>, Driver), ConnectError> {
         let dialer = Dialer::new(self.network, self.hook, &self.options);
+        let observer = Observer::new(self.inspector, self.options.client_id());
         let ack_mode = self.options.acknowledges();
         let has_store = self.store.is_some();
         let session = match (self.session, &mut self.store) {
@@ -319,7 +323,7 @@ impl Builder {
         let core = Core::with_session(self.options.journal(has_store), session)?;
         let shared = Arc::new(Shared::new(core, ack_mode, has_store, unclaimed, self.defaults));
         let client = Client::new(Handle::new(Arc::clone(&shared)));
-        Ok((client, Driver::new(shared, dialer, self.store, first)))
+        Ok((client, Driver::new(shared, dialer, self.store, first, observer)))
     }
 }
 

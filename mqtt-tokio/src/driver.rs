@@ -15,6 +15,7 @@ use crate::dialer::Dialer;
 use crate::error::ConnectionError;
 use crate::login::{CredentialsError, Login};
 use crate::notices::Notices;
+use crate::observe::Observer;
 use crate::shared::{Phase, Shared};
 use crate::status::Status;
 use crate::store::{BoxStore, Saver, StoreError};
@@ -37,11 +38,13 @@ impl Driver {
         dialer: Dialer,
         store: Option<BoxStore>,
         first: Option<First>,
+        observer: Observer,
     ) -> Self {
         let closer = Closer(shared);
         let saver = store.map(Saver::new);
-        let run = Run { closer, dialer, timer: Timer::default(), saver, first, fell_back: false };
-        Self { run: Box::pin(run.run()) }
+        let log = observer.log().clone();
+        let run = Run { closer, dialer, timer: Timer::default(), saver, first, observer, fell_back: false };
+        Self { run: log.around(run.run()) }
     }
 }
 
@@ -68,6 +71,7 @@ struct Run {
     timer: Timer,
     saver: Option<Saver>,
     first: Option<First>,
+    observer: Observer,
     /// The version of the protocol was changed since the Server last accepted a connection.
     fell_back: bool,
 }
@@ -157,6 +161,7 @@ impl Run {
     async fn attempt(&mut self) -> End {
         let shared = Arc::clone(&self.closer.0);
         shared.lock().server = self.dialer.server();
+        self.observer.attempt(&shared);
         let headers = match self.log_in().await {
             Ok(headers) => headers,
             Err(end) => return end,

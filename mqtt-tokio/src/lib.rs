@@ -18,6 +18,7 @@ pub mod guide;
 mod login;
 mod message;
 mod notices;
+mod observe;
 mod publish;
 #[cfg(feature = "store-redb")]
 mod redb_store;
@@ -72,10 +73,10 @@ pub use uri::{Scheme, Uri};
 pub use bytes;
 pub use mqtt_client;
 pub use mqtt_client::{
-    AckMode, Backoff, CanPublish, CanSubscribe, Cause, Change, Changes, ConnectReturnCode, Fallback, Message,
-    Options, OptionsError, Oversize, Profile, ProtocolVersion, PubSub, Publisher, QoS, RequestError,
-    Retransmission, Session, SessionLoss, SkippedMessage, SubackCode, Subscriber, Timed, TopicError,
-    TopicFilter, TopicName, Will,
+    AckMode, Backoff, CanPublish, CanSubscribe, Cause, Change, Changes, ConnectReturnCode, Direction,
+    Fallback, Message, Options, OptionsError, Oversize, Profile, ProtocolVersion, PubSub, Publisher, QoS,
+    RequestError, Retransmission, Session, SessionLoss, SkippedMessage, SubackCode, Subscriber, Timed,
+    TopicError, TopicFilter, TopicName, Will,
 };
 pub use mqtt_codec;
 #[cfg(feature = "store-redb")]

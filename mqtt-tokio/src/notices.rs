@@ -5,6 +5,7 @@ use std::task::Waker;
 use mqtt_client::{Cause, Event};
 use tokio::sync::broadcast;
 
+use crate::observe;
 use crate::shared::{Answer, Ending, Inner, Shared};
 use crate::status::Status;
 
@@ -21,6 +22,7 @@ impl Notices {
     pub(crate) fn give(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
         for (sender, status) in self.statuses.drain(..) {
+            observe::status(&status);
             // Nobody listening is fine.
             let _ = sender.send(status);
         }

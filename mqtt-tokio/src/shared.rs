@@ -177,7 +177,8 @@ impl Shared {
         }
     }
 
-    /// A panic of another thread leaves nothing half done here: no callback runs under the lock.
+    /// A panic of another thread leaves nothing half done here: nothing runs under the lock that can panic, but an
+    /// inspector, which must not.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
