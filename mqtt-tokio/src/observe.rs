@@ -113,7 +113,7 @@ mod log {
     use std::future::Future;
     use std::pin::Pin;
 
-    use mqtt_client::{Direction, Inspector, Packet};
+    use mqtt_client::{Direction, Inspector, Packet, PacketId};
     use tracing::field::Empty;
     use tracing::instrument::Instrument;
     use tracing::level_filters::LevelFilter;
@@ -173,7 +173,7 @@ mod log {
         match packet {
             Packet::Publish(publish) => {
                 let delivery = publish.delivery;
-                let (id, qos) = (delivery.id().map(|id| id.get()), delivery.qos() as u8);
+                let (id, qos) = (delivery.id().map(PacketId::get), delivery.qos() as u8);
                 let (dup, retain) = (delivery.dup(), publish.retain);
                 debug!(target: PACKET, parent: span, way, packet = %kind, id, qos, dup, retain, len);
                 trace!(target: PACKET, parent: span, way, packet = %kind, id, topic = publish.topic.as_str());

@@ -255,9 +255,11 @@ async fn no_secret_and_no_payload() {
     while !matches!(status.next().await, Some(Status::Connected { .. })) {}
     client.disconnect(Drain::Now).await.unwrap();
     let lines = recorder.state.lock().unwrap().lines.clone();
-    let bytes = format!("{:?}", b"hush-").replace(['[', ']'], "");
     for line in &lines {
-        assert!(!line.contains("hush-") && !line.contains(&bytes), "{line}");
+        // As text, and as bytes in the two ways in which they can be written.
+        for secret in ["hush-", "104, 117, 115, 104, 45", "68 75 73 68 2d"] {
+            assert!(!line.contains(secret), "{line}");
+        }
         assert!(line.starts_with("TRACE") || !line.contains("topic/"), "{line}");
     }
     assert_eq!(lines.iter().filter(|line| line.contains("packet=CONNECT")).count(), 2);
