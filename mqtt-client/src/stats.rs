@@ -125,12 +125,19 @@ impl Traffic {
     /// One more, of so many bytes.
     #[inline]
     pub(crate) fn add(&mut self, qos: QoS, bytes: u64) {
-        let count = match qos {
-            QoS::AtMostOnce => &mut self.at_most_once,
-            QoS::AtLeastOnce => &mut self.at_least_once,
-            QoS::ExactlyOnce => &mut self.exactly_once,
-        };
-        count.messages += 1;
-        count.bytes += bytes;
+        match qos {
+            QoS::AtMostOnce => self.at_most_once.add(bytes),
+            QoS::AtLeastOnce => self.at_least_once.add(bytes),
+            QoS::ExactlyOnce => self.exactly_once.add(bytes),
+        }
+    }
+}
+
+impl Count {
+    /// One more, of so many bytes.
+    #[inline]
+    pub(crate) const fn add(&mut self, bytes: u64) {
+        self.messages += 1;
+        self.bytes += bytes;
     }
 }

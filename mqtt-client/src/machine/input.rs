@@ -236,11 +236,18 @@ impl Core {
     #[inline]
     fn handle_publish<'a>(&mut self, publish: Publish<'a>, len: usize) -> Option<Event<'a>> {
         let Link::Connected(connected) = &mut self.link else { return None };
-        self.stats.received.add(publish.delivery.qos(), len as u64);
+        let received = &mut self.stats.received;
         let ack = match publish.delivery {
-            Delivery::AtMostOnce => None,
-            Delivery::AtLeastOnce { id, .. } => self.due(id, QoS::AtLeastOnce),
+            Delivery::AtMostOnce => {
+                received.at_most_once.add(len as u64);
+                None
+            }
+            Delivery::AtLeastOnce { id, .. } => {
+                received.at_least_once.add(len as u64);
+                self.due(id, QoS::AtLeastOnce)
+            }
             Delivery::ExactlyOnce { id, dup } => {
+                received.exactly_once.add(len as u64);
                 // Scenario qos2-duplicate-over-reconnect. MQTT 3.1 does not tell whether the Server kept the Session:
                 // there, another message without DUP is a new one even if its identifier is known. The same message
                 // is not: mosquitto sends it again without DUP when it was restarted.
