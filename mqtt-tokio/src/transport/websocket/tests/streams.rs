@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use allocation_counter::measure;
 use futures::{SinkExt, StreamExt};
@@ -184,6 +185,31 @@ async fn a_pong_that_finds_no_room_goes_when_there_is() {
     assert_eq!((came[36], came[37], came[42] ^ came[38]), (0x8a, 0x81, b'2'));
     drop(server);
     assert!(reading.await.unwrap().is_err());
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn reader_and_writer_are_both_woken_when_there_is_room() {
+    let (mut client, mut server) = open(16).await;
+    let counts: [Arc<Count>; 2] = Default::default();
+    let wakers = counts.clone().map(Waker::from);
+    let [mut reader, mut writer] = wakers.each_ref().map(Context::from_waker);
+    assert!(matches!(poll_once(client.write(&bytes(30))), Poll::Ready(Ok(30))));
+    assert!(pin!(client.flush()).poll(&mut writer).is_pending());
+    server.write_all(&frame(0x89, b"1")).await.unwrap();
+    assert!(pin!(client.read_u8()).poll(&mut reader).is_pending());
+    assert_eq!(counts.each_ref().map(|count| count.0.load(Ordering::Relaxed)), [0, 0]);
+    server.read_exact(&mut [0; 16]).await.unwrap();
+    assert_eq!(counts.each_ref().map(|count| count.0.load(Ordering::Relaxed)), [1, 1]);
 }
 
 #[tokio::test]
