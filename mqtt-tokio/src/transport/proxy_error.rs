@@ -31,7 +31,10 @@ pub enum ProxyError {
     /// The proxy wants user name and password, and there are none.
     #[error("the proxy wants user name and password")]
     AuthenticationWanted,
-    /// The proxy does not accept user name and password, or no way to send them that there is here.
+    /// The HTTP proxy wants another proof than Basic, such as NTLM or Negotiate.
+    #[error("the proxy wants another way to authenticate than user name and password by Basic")]
+    AuthenticationNotSupported,
+    /// The proxy does not accept user name and password.
     #[error("the proxy refused user name and password")]
     AuthenticationRefused,
     /// The HTTP proxy answered with this status: 403 for a server that it is not to be used for, 502, 503 or 504 for one
@@ -83,6 +86,7 @@ impl ProxyError {
             | Self::InvalidCredentials
             | Self::InvalidHost
             | Self::AuthenticationWanted
+            | Self::AuthenticationNotSupported
             | Self::AuthenticationRefused
             | Self::NotAllowed
             | Self::NotSupported

@@ -126,6 +126,7 @@ impl Proxy {
             return match head.status() {
                 100..=199 => continue,
                 200..=299 => Ok(()),
+                407 if !takes_basic(&head) => Err(ProxyError::AuthenticationNotSupported),
                 407 if self.credentials.is_none() => Err(ProxyError::AuthenticationWanted),
                 407 => Err(ProxyError::AuthenticationRefused),
                 status => Err(ProxyError::Status(status)),
@@ -228,6 +229,15 @@ impl fmt::Debug for Proxy {
             .field("password", &self.credentials.as_ref().map(|_| "[redacted]"))
             .finish()
     }
+}
+
+/// Whether an answer asks for Basic, among others perhaps, or does not say what it asks for.
+fn takes_basic(head: &Head) -> bool {
+    let mut offers = head.values("proxy-authenticate").peekable();
+    let is_basic =
+        |word: &[u8]| word.split(|byte| *byte == b' ').next().unwrap_or(&[]).eq_ignore_ascii_case(b"basic");
+    offers.peek().is_none()
+        || offers.flat_map(|offer| offer.split(|byte| *byte == b',')).any(|word| is_basic(word.trim_ascii()))
 }
 
 /// What is put into a request must not change its meaning.

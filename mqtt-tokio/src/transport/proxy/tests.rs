@@ -145,6 +145,25 @@ async fn credentials_are_wanted_or_refused() {
 }
 
 #[tokio::test]
+async fn another_way_to_authenticate_is_told_apart() {
+    for (offers, supported) in [
+        ("", true),
+        ("Proxy-Authenticate: NTLM, basic realm=\"x\"\r\n", true),
+        ("Proxy-Authenticate: Negotiate\r\nproxy-authenticate: Basic\r\n", true),
+        ("Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n", false),
+        ("Proxy-Authenticate: Basically\r\n", false),
+    ] {
+        let answer = format!("HTTP/1.1 407 x\r\n{offers}\r\n");
+        let error = play("http://p:1", "broker.local", &[(CONNECT, answer.as_bytes())], 0).await.unwrap_err();
+        match error {
+            ProxyError::AuthenticationWanted => assert!(supported, "{offers}"),
+            ProxyError::AuthenticationNotSupported => assert!(!supported, "{offers}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_proxy() {
     for (proxy, script) in [
         ("http://p:1", &[(CONNECT, &b"\x05\x00"[..])][..]),

@@ -40,7 +40,7 @@ fn payload_of(pieces: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn bytes_may_be_cut_anywhere() {
-    let (bytes, payload) = sample(300);
+    let (bytes, payload) = sample(127);
     for first in 0..bytes.len() {
         let (head, tail) = bytes.split_at(first);
         for second in 0..tail.len() {
