@@ -36,7 +36,7 @@ async fn round_trips(client: &Client<PubSub>, payload: &[u8]) {
     all.unsubscribe().await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn frames_and_packets_are_not_aligned() {
     for (frame_len, payload_len) in [(1, 10), (2, 10), (3, 200), (7, 3), (125, 4000), (100_000, 300_000)] {
         for fragments in [1, 3] {
@@ -52,7 +52,7 @@ async fn frames_and_packets_are_not_aligned() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_request_has_path_headers_and_subprotocol_of_the_version() {
     let mut server = Server::new(1000, 1);
     server.subprotocol = "mqttv3.1";
@@ -80,7 +80,7 @@ async fn the_request_has_path_headers_and_subprotocol_of_the_version() {
     client.disconnect(Drain::Now).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_ends_a_websocket_is_reported_and_the_client_comes_back() {
     for mischief in [Mischief::Text, Mischief::Close, Mischief::Nonsense] {
         let server = Server::new(1000, 1);
@@ -153,7 +153,7 @@ async fn over_tcp() {
     serving.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_connector_without_an_address_gets_no_websocket() {
     let broker = std::sync::Arc::new(TestBroker::in_memory(Broker::new()));
     let connector = mqtt_tokio::Connector::new(move || std::future::ready(Ok(broker.duplex(100))));
