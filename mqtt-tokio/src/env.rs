@@ -165,10 +165,14 @@ impl<F: Fn(&OsStr) -> Option<OsString>> Environment<F> {
     /// What lies between the client and its Servers.
     fn network(&self, builder: Builder) -> Result<Builder, ConnectError> {
         let builder = self.tls(builder)?;
-        if !cfg!(feature = "proxy") && self.raw("MQTT_PROXY").is_some() {
-            return Err(EnvError::NeedsFeature { variable: "MQTT_PROXY", feature: "proxy" }.into());
-        }
-        Ok(builder)
+        let Some(_proxy) = self.text("MQTT_PROXY")? else { return Ok(builder) };
+        #[cfg(feature = "proxy")]
+        return match crate::Proxy::new(&_proxy) {
+            Ok(proxy) => Ok(builder.proxy(proxy)),
+            Err(_) => Err(EnvError::Invalid("MQTT_PROXY".to_owned()).into()),
+        };
+        #[cfg(not(feature = "proxy"))]
+        Err(EnvError::NeedsFeature { variable: "MQTT_PROXY", feature: "proxy" }.into())
     }
 
     #[cfg(feature = "tls")]
@@ -288,9 +292,10 @@ mod tests {
             ConnectError::Env(EnvError::Missing("MQTT_KEY_FILE")) if cfg!(feature = "tls") => {}
             other => panic!("{other:?}"),
         }
-        if !cfg!(feature = "proxy") {
-            let error = built(&[("MQTT_URI", "mqtt://a"), ("MQTT_PROXY", "http://x")]);
-            assert!(matches!(error, ConnectError::Env(EnvError::NeedsFeature { .. })));
+        match built(&[("MQTT_URI", "mqtt://a"), ("MQTT_PROXY", "nonsense")]) {
+            ConnectError::Env(EnvError::NeedsFeature { .. }) if !cfg!(feature = "proxy") => {}
+            ConnectError::Env(EnvError::Invalid(_)) if cfg!(feature = "proxy") => {}
+            other => panic!("{other:?}"),
         }
     }
 

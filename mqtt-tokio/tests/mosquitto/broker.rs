@@ -1,6 +1,6 @@
 //! A mosquitto of the test's own: its folder, its configuration, its process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(crate) struct Mosquitto {
     child: Child,
     folder: Folder,
     port: Port,
+    /// Those of further listeners.
+    further: Vec<Port>,
 }
 
 impl Mosquitto {
@@ -53,17 +55,44 @@ impl Mosquitto {
         Self::with(&format!("allow_anonymous false\npassword_file {}\n", file.display()), folder).await
     }
 
+    /// With `count` further listeners, which `config` describes, given the folder, which has these files, and their ports.
+    pub(crate) async fn with_listeners(
+        count: usize,
+        files: &[(&str, &String)],
+        config: impl FnOnce(&Path, &[u16]) -> String,
+    ) -> Self {
+        let folder = Folder::new();
+        for (name, content) in files {
+            std::fs::write(folder.0.join(name), content).unwrap();
+        }
+        let further: Vec<_> = (0..count).map(|_| Port::take()).collect();
+        let ports: Vec<_> = further.iter().map(|port| port.number).collect();
+        let config = config(&folder.0, &ports);
+        let mut broker = Self::with(&config, folder).await;
+        broker.further = further;
+        broker
+    }
+
     async fn with(config: &str, folder: Folder) -> Self {
         let port = Port::take();
         // The user matters only to root, who otherwise becomes one that may not write to the folder.
         let rest = format!("listener {} 127.0.0.1\nuser root\nmax_queued_messages 0\n", port.number);
         std::fs::write(folder.config(), format!("{rest}{config}")).unwrap();
         let child = spawn(&folder, port.number).await;
-        Self { folder, port, child }
+        Self { folder, port, further: Vec::new(), child }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port.number
+    }
+
+    /// The ports of the further listeners.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.further.iter().map(|port| port.number).collect()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder.0
     }
 
     pub(crate) fn uri(&self) -> String {

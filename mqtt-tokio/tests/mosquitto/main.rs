@@ -5,6 +5,9 @@
 //! for the test with that name.
 
 mod broker;
+#[expect(dead_code, reason = "the tests of TLS use the rest")]
+#[path = "../tls/certificates.rs"]
+mod certificates;
 mod chaos;
 mod interop;
 #[cfg(all(unix, feature = "store-redb"))]
@@ -24,6 +27,7 @@ mod shared;
 mod support;
 #[path = "../chaos/traffic.rs"]
 mod traffic;
+mod transports;
 mod wills;
 #[path = "../chaos/witness.rs"]
 mod witness;
