@@ -56,9 +56,24 @@ impl Builder {
     /// # Errors
     /// [`ConnectError::Uri`]: it is no address, or one that this build cannot use.
     pub fn new(uri: &str, options: Options) -> Result<Self, ConnectError> {
-        let uri = usable(uri)?;
-        let options = uri.apply(options)?;
-        Ok(Self::with_network(Network { servers: vec![uri], ..Network::default() }, options))
+        Self::with_servers([uri.parse()?], options)
+    }
+
+    pub(crate) fn with_servers(
+        servers: impl IntoIterator<Item = Uri>,
+        options: Options,
+    ) -> Result<Self, ConnectError> {
+        let mut builder = Self::with_network(Network::default(), options);
+        for uri in servers {
+            builder = match builder.network.servers.is_empty() {
+                true => builder.map_options(|options| uri.apply(options))?,
+                false if uri.has_options() => return Err(UriError::UnknownOption.into()),
+                false => builder,
+            };
+            uri.scheme().check()?;
+            builder.network.servers.push(Arc::new(uri));
+        }
+        Ok(builder)
     }
 
     /// A client whose transports `connector` opens, and nothing on top of them: whatever address they lead to is the
@@ -110,11 +125,12 @@ impl Builder {
     /// # }
     /// ```
     pub fn server(mut self, uri: &str) -> Result<Self, ConnectError> {
-        let uri = usable(uri)?;
+        let uri: Uri = uri.parse()?;
         if uri.has_options() {
             return Err(UriError::UnknownOption.into());
         }
-        self.network.servers.push(uri);
+        uri.scheme().check()?;
+        self.network.servers.push(Arc::new(uri));
         Ok(self)
     }
 
@@ -237,13 +253,17 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn publish_default<F>(mut self, filter: F, qos: QoS, retain: bool) -> Result<Self, TopicError>
+    pub fn publish_default<F>(self, filter: F, qos: QoS, retain: bool) -> Result<Self, TopicError>
     where
         F: TryInto<TopicFilter>,
         TopicError: From<F::Error>,
     {
-        self.defaults.add(filter.try_into()?, qos, retain);
-        Ok(self)
+        Ok(self.publish_default_of(filter.try_into()?, qos, retain))
+    }
+
+    pub(crate) fn publish_default_of(mut self, filter: TopicFilter, qos: QoS, retain: bool) -> Self {
+        self.defaults.add(filter, qos, retain);
+        self
     }
 
     /// Continues a Session that was [taken out](Client::disconnect_keeping_session) of an earlier client, in this process
@@ -325,11 +345,4 @@ impl Builder {
         let client = Client::new(Handle::new(Arc::clone(&shared)));
         Ok((client, Driver::new(shared, dialer, self.store, first, observer)))
     }
-}
-
-/// An address that this build can use.
-fn usable(uri: &str) -> Result<Arc<Uri>, UriError> {
-    let uri: Uri = uri.parse()?;
-    uri.scheme().check()?;
-    Ok(Arc::new(uri))
 }

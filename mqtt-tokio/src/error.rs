@@ -79,6 +79,9 @@ pub enum ConnectError {
     /// A variable of the environment is missing or wrong: see [`Builder::from_env`](crate::Builder::from_env).
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// A configuration describes no client.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The settings for TLS cannot be used: a file, a key, a missing provider.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -94,6 +97,29 @@ pub enum ConnectError {
     /// The driver was dropped, or its runtime shut down, before the first attempt ended.
     #[error("the client was closed")]
     Closed,
+}
+
+/// Why a configuration (`Config`, feature `serde`) that could be read describes no client.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The setting needs a feature of this crate that is not on.
+    #[error("the setting {setting} needs mqtt-tokio to be built with the feature {feature}")]
+    NeedsFeature {
+        /// The setting.
+        setting: &'static str,
+        /// The feature, or features of which one is enough.
+        feature: &'static str,
+    },
+    /// One of `tls.certificate_file` and `tls.key_file` without the other.
+    #[error("tls.certificate_file and tls.key_file go together")]
+    HalfAnIdentity,
+    /// The address of the proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// A path or header of the WebSocket.
+    #[error(transparent)]
+    WebSocket(#[from] WebSocketError),
 }
 
 /// Why a string is no address of a Server. The string itself is not shown: it can hold a password.

@@ -6,6 +6,8 @@
 mod builder;
 mod client;
 mod codec;
+#[cfg(feature = "serde")]
+mod config;
 mod connection;
 mod defaults;
 mod dialer;
@@ -40,11 +42,13 @@ mod waiting;
 pub use builder::Builder;
 pub use client::{Client, Drain};
 pub use codec::PacketCodec;
+#[cfg(feature = "serde")]
+pub use config::Config;
 pub use driver::Driver;
 pub use env::{EnvError, options_from_env};
 pub use error::{
-    AckError, CodecError, ConnectError, ConnectionError, DisconnectError, PublishError, SubscribeError,
-    UriError,
+    AckError, CodecError, ConfigError, ConnectError, ConnectionError, DisconnectError, PublishError,
+    SubscribeError, UriError,
 };
 pub use login::{CredentialsError, Login};
 pub use message::ReceivedMessage;
