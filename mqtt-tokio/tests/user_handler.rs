@@ -109,6 +109,12 @@ impl Plant {
         self.broker.with(|it| it.publish(topic, payload, QoS::AtLeastOnce, false));
     }
 
+    /// What the broker does with its first PUBACK.
+    fn first_confirmation(&self, action: OnSend) {
+        let faults = Faults::none().on_send(PacketType::Puback, When::Nth(1), action);
+        self.broker.with(|it| it.set_faults(faults));
+    }
+
     /// What the valves were told, as the broker received it, repetitions included.
     fn told(&self) -> Vec<String> {
         let log: Vec<_> = self.broker.with(|it| it.log().cloned().collect());
@@ -151,8 +157,7 @@ async fn a_wish_becomes_a_command() {
 async fn the_broker_goes_away_in_the_middle() {
     let plant = Plant::new(Flaky::default()).await;
     // The command reaches the broker; its confirmation, and the connection, are lost.
-    let faults = Faults::none().on_send(PacketType::Puback, When::Nth(1), OnSend::CutBefore);
-    plant.broker.with(|it| it.set_faults(faults));
+    plant.first_confirmation(OnSend::CutBefore);
     plant.want("kitchen", "21.5");
     plant.settle().await;
     plant.broker.stop().await;
@@ -169,8 +174,7 @@ async fn the_broker_goes_away_in_the_middle() {
 #[tokio::test(start_paused = true)]
 async fn an_acknowledgement_is_lost_and_nothing_else() {
     let plant = Plant::new(Flaky::default()).await;
-    let faults = Faults::none().on_send(PacketType::Puback, When::Nth(1), OnSend::Drop);
-    plant.broker.with(|it| it.set_faults(faults));
+    plant.first_confirmation(OnSend::Drop);
     plant.want("kitchen", "21.5");
     // A broker that loses a PUBACK on a connection that lives breaks its promise. Without an `ack_timeout` the command
     // is sent again when the connection is made anew, not before.
@@ -187,8 +191,7 @@ async fn an_acknowledgement_is_lost_and_nothing_else() {
 async fn a_broker_that_takes_an_hour() {
     let plant = Plant::new(Flaky::default()).await;
     let hour = Duration::from_secs(3600);
-    let faults = Faults::none().on_send(PacketType::Puback, When::Nth(1), OnSend::Delay(hour));
-    plant.broker.with(|it| it.set_faults(faults));
+    plant.first_confirmation(OnSend::Delay(hour));
     plant.want("kitchen", "21.5");
     let start = Instant::now();
     tokio::time::sleep(hour - Duration::from_secs(1)).await;
