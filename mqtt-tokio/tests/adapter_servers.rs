@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{options, secs};
+use mqtt_tokio::mqtt_codec::OwnedBinaryData;
 use mqtt_tokio::testing::{Broker, BrokerOptions, Sessions, TestBroker};
 use mqtt_tokio::{
     Backoff, Builder, Client, ConnectError, ConnectReturnCode, ConnectionError, Connector, CredentialsError,
@@ -141,8 +142,11 @@ async fn credentials_are_asked_for_before_each_attempt() {
     let accepted = Arc::new(Mutex::new(b"token-1".to_vec()));
     let valid = Arc::clone(&accepted);
     let broker_options = BrokerOptions::new().authenticate(move |connect| {
-        let password =
-            connect.credentials.as_ref().and_then(|given| given.password.as_ref()).map(|it| it.as_bytes());
+        let password = connect
+            .credentials
+            .as_ref()
+            .and_then(|given| given.password.as_ref())
+            .map(OwnedBinaryData::as_bytes);
         match password == Some(&valid.lock().unwrap()[..]) {
             true => ConnectReturnCode::Accepted,
             false => ConnectReturnCode::BadUserNameOrPassword,
