@@ -261,7 +261,8 @@ fn unix_time(instant: Instant) -> Duration {
     (system + instant.saturating_duration_since(now)).saturating_sub(now.saturating_duration_since(instant))
 }
 
-const FAR: Duration = Duration::from_secs(86_400 * 365);
+/// As good as never, and nothing overflows with it.
+pub(crate) const FAR: Duration = Duration::from_secs(86_400 * 365);
 
 impl Inner {
     pub(crate) fn set_driver(&mut self, waker: &Waker) {

@@ -12,6 +12,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, sleep_until};
 
 use super::error::DialError;
+use crate::shared::FAR;
 
 /// So long an attempt has before the next address is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -251,7 +252,7 @@ where
             match waiting.next() {
                 Some(address) => {
                     running.push((address, Box::pin(connect(address))));
-                    next_at.as_mut().reset(Instant::now() + stagger);
+                    next_at.as_mut().reset(Instant::now() + stagger.min(FAR));
                 }
                 None if running.is_empty() => {
                     let nothing = || DialError::NoAddress { host: String::new() };
@@ -349,6 +350,18 @@ mod tests {
             let first = order.into_iter().find(|host| *host != a).unwrap();
             assert_eq!((&*address, source.kind() == TimedOut), (first, first == c));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stagger_without_end_tries_one_after_the_other() {
+        let begin = Instant::now();
+        let addresses = ["[::1]:1", "1.0.0.1:1"].map(address);
+        let connect = |to: SocketAddr| async move {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            if to.is_ipv6() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(to) }
+        };
+        let won = staggered(&addresses, Duration::MAX, connect).await;
+        assert_eq!((won.unwrap(), begin.elapsed().as_secs()), (addresses[1], 7200));
     }
 
     #[tokio::test]
