@@ -28,13 +28,14 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub(crate) fn new(network: Network, hook: Option<Hook>, options: &Options) -> Self {
-        let login_of = |server: &Arc<Uri>| match server.username() {
-            Some(user) => Login {
+        // Those of the first address are in the options, with what the environment has put in their place.
+        let login_of = |(at, server): (usize, &Arc<Uri>)| match server.username() {
+            Some(user) if at > 0 => Login {
                 username: Some(user.to_owned()),
                 password: server.password().map(|password| password.to_vec().into()),
                 headers: Vec::new(),
             },
-            None => Login {
+            _ => Login {
                 username: options.username().map(str::to_owned),
                 password: options.password().cloned(),
                 headers: Vec::new(),
@@ -42,7 +43,7 @@ impl Dialer {
         };
         let logins = match network.servers.len() {
             0 | 1 => Vec::new(),
-            _ => network.servers.iter().map(login_of).collect(),
+            _ => network.servers.iter().enumerate().map(login_of).collect(),
         };
         let backoff = options.backoff_settings().clone();
         Self { network: Arc::new(network), backoff, hook, logins, at: 0, failed: 0, accepted: false }

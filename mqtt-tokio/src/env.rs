@@ -212,6 +212,7 @@ mod tests {
     use mqtt_client::PubSub;
 
     use super::*;
+    use crate::testing::{Broker, BrokerOptions, TestBroker};
 
     fn environment(
         variables: &'static [(&'static str, &'static str)],
@@ -296,6 +297,25 @@ mod tests {
             ConnectError::Env(EnvError::NeedsFeature { .. }) if !cfg!(feature = "proxy") => {}
             ConnectError::Env(EnvError::Invalid(_)) if cfg!(feature = "proxy") => {}
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Also where there is a second address, and so credentials for each.
+    #[tokio::test]
+    async fn a_password_for_the_user_of_the_first_address() {
+        let broker = Broker::with_options(BrokerOptions::new().user("u", "s3cret"));
+        let broker = std::sync::Arc::new(TestBroker::in_memory(broker));
+        for uris in ["mqtt://u@a", "mqtt://u@a mqtt://b", "mqtt://u:old@a mqtt://b"] {
+            let variables = Environment::new(|name| match name.to_str() {
+                Some("MQTT_URI") => Some(uris.into()),
+                Some("MQTT_PASSWORD") => Some("s3cret".into()),
+                _ => None,
+            });
+            let broker = broker.clone();
+            let connector = crate::Connector::new(move || std::future::ready(Ok(broker.duplex(1000))));
+            let builder = variables.builder(Options::new("c")).unwrap().connector(connector);
+            let client = builder.connect::<PubSub>().await.unwrap();
+            assert_eq!(client.server().unwrap().host(), "a", "{uris}");
         }
     }
 
