@@ -8,4 +8,5 @@ mod handshake;
 mod refusals;
 mod server;
 mod settings;
+mod taken;
 mod wire;

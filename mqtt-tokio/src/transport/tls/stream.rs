@@ -25,17 +25,18 @@ pub(super) async fn handshake(
         name: name.to_str().into_owned(),
         has_certificate: config.client_auth_cert_resolver.has_certs(),
     };
-    let watched = Watched { stream, first: None };
+    let watched = Watched { stream, first: None, passed_on: false };
     match TlsConnector::from(config).connect(name, watched).into_fallible().await {
-        Ok(inner) => Ok(Box::new(Secure { inner, facts })),
+        Ok(inner) => Ok(Box::new(Secure { inner, facts, failed: None })),
         Err((error, watched)) => Err(facts.in_handshake(error, watched.first)),
     }
 }
 
-/// Remembers the first byte that comes, which tells whether the other side speaks TLS.
+/// Remembers the first byte that comes, which tells whether the other side speaks TLS, and whether something was written.
 struct Watched {
     stream: BoxTransport,
     first: Option<u8>,
+    passed_on: bool,
 }
 
 impl AsyncRead for Watched {
@@ -55,7 +56,9 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.passed_on |= matches!(polled, Poll::Ready(Ok(1..)));
+        polled
     }
 
     fn poll_write_vectored(
@@ -63,7 +66,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.passed_on |= matches!(polled, Poll::Ready(Ok(1..)));
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -83,6 +88,8 @@ impl AsyncWrite for Watched {
 struct Secure {
     inner: TlsStream<Watched>,
     facts: Facts,
+    /// Why writing failed, when it could not be told at once.
+    failed: Option<io::Error>,
 }
 
 impl Secure {
@@ -95,6 +102,31 @@ impl Secure {
         match Pin::new(&mut self.inner).poll_fill_buf(cx) {
             Poll::Ready(Err(reason)) => self.facts.in_use(&reason).map_or(error, io::Error::from),
             Poll::Ready(Ok(_)) | Poll::Pending => error,
+        }
+    }
+
+    /// Writes `len` bytes. When that fails after a part was passed on, nobody knows how much of them that was: they count as
+    /// written, since the server may have them, and the error is for the next call.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        len: usize,
+        write: impl FnOnce(Pin<&mut TlsStream<Watched>>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
+        self.inner.get_mut().0.passed_on = false;
+        match write(Pin::new(&mut self.inner), cx) {
+            Poll::Ready(Err(error)) => {
+                let error = self.unwritten(error, cx);
+                if !self.inner.get_ref().0.passed_on {
+                    return Poll::Ready(Err(error));
+                }
+                self.failed = Some(error);
+                Poll::Ready(Ok(len))
+            }
+            polled => polled,
         }
     }
 }
@@ -117,8 +149,7 @@ impl AsyncRead for Secure {
 
 impl AsyncWrite for Secure {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        polled.map_err(|error| self.unwritten(error, cx))
+        self.poll_send(cx, bytes.len(), |inner, cx| inner.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -126,8 +157,8 @@ impl AsyncWrite for Secure {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        polled.map_err(|error| self.unwritten(error, cx))
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_send(cx, len, |inner, cx| inner.poll_write_vectored(cx, slices))
     }
 
     /// Yes, whatever is below: rustls gathers the slices into records of up to 16 KiB.
@@ -136,6 +167,9 @@ impl AsyncWrite for Secure {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
         let polled = Pin::new(&mut self.inner).poll_flush(cx);
         polled.map_err(|error| self.unwritten(error, cx))
     }
