@@ -204,8 +204,8 @@ impl Builder {
     ///
     /// The hook has 30 s, and an error of it counts as a failed attempt
     /// ([`Credentials`](crate::ConnectionError::Credentials)). As the next credentials may be better, a refusal of
-    /// credentials (CONNACK codes 4 and 5) does not make such a client give up: it tries again after the pauses of
-    /// [`Options::backoff`].
+    /// credentials (CONNACK codes 4 and 5, HTTP 401 and 403 for a WebSocket) does not make such a client give up: it tries
+    /// again after the pauses of [`Options::backoff`].
     ///
     /// ```no_run
     /// use mqtt_tokio::{Builder, Client, Login, Options, PubSub};

@@ -7,7 +7,7 @@ use mqtt_client::{Backoff, ConnectReturnCode, Options, ProtocolVersion, Time};
 
 use crate::error::ConnectionError;
 use crate::login::{Hook, Login};
-use crate::transport::{Dial, Network};
+use crate::transport::{Dial, Network, ProxyError, WebSocketError};
 use crate::uri::Uri;
 
 /// Attempts to connect, one after the other.
@@ -93,12 +93,24 @@ impl Dialer {
     }
 
     fn should_retry(&self, error: &ConnectionError) -> bool {
+        const REFUSED: mqtt_client::ConnectionError =
+            mqtt_client::ConnectionError::Refused(ConnectReturnCode::NotAuthorized);
         match error {
             // The next credentials may be better.
             ConnectionError::Protocol(mqtt_client::ConnectionError::Refused(
                 ConnectReturnCode::BadUserNameOrPassword | ConnectReturnCode::NotAuthorized,
-            )) if self.hook.is_some() => true,
+            ))
+            | ConnectionError::WebSocket(
+                WebSocketError::Status(401 | 403)
+                | WebSocketError::InvalidHeader(_)
+                | WebSocketError::ReservedHeader(_),
+            ) if self.hook.is_some() => true,
             ConnectionError::Protocol(error) => self.backoff.should_retry(error),
+            // The same refusals, one layer below.
+            ConnectionError::WebSocket(WebSocketError::Status(_))
+            | ConnectionError::Proxy(
+                ProxyError::Status(_) | ProxyError::AuthenticationRefused | ProxyError::NotAllowed,
+            ) if self.backoff.should_retry(&REFUSED) => true,
             error => error.is_retryable(),
         }
     }

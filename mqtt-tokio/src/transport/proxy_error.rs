@@ -72,14 +72,20 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Whether trying again, unchanged, can help.
+    ///
+    /// False for what is surely about credentials or permission (403, 407 and their like in SOCKS5) or about settings. True
+    /// for anything else: a load balancer answers all kinds of things while the proxy behind it restarts.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Status(status) => !matches!(status, 401 | 403),
             Self::Resolve(_)
             | Self::Unreachable
             | Self::Refused
             | Self::TimedOut
+            | Self::NotSupported
             | Self::Failed(_)
+            | Self::Malformed(_)
+            | Self::TooLong
             | Self::Io(_) => true,
             Self::Uri(_)
             | Self::UnsupportedScheme
@@ -88,10 +94,7 @@ impl ProxyError {
             | Self::AuthenticationWanted
             | Self::AuthenticationNotSupported
             | Self::AuthenticationRefused
-            | Self::NotAllowed
-            | Self::NotSupported
-            | Self::Malformed(_)
-            | Self::TooLong => false,
+            | Self::NotAllowed => false,
         }
     }
 }

@@ -69,16 +69,17 @@ pub enum WebSocketError {
 
 impl WebSocketError {
     /// Whether trying again, unchanged, can help.
+    ///
+    /// False for what is surely about credentials (401, 403, 407) or about settings. True for anything else: a gateway
+    /// answers 404, a redirect or a page of its own while the broker behind it restarts, and a client that goes on
+    /// trying is there when it is back.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
+            Self::Status(status) => !matches!(status, 401 | 403 | 407),
+            Self::InvalidHeader(_) | Self::ReservedHeader(_) | Self::InvalidPath | Self::InvalidHost => false,
             Self::Subprotocol { .. }
             | Self::NotWebSocket(_)
-            | Self::InvalidHeader(_)
-            | Self::ReservedHeader(_)
-            | Self::InvalidPath
-            | Self::InvalidHost => false,
-            Self::TextFrame
+            | Self::TextFrame
             | Self::FrameTooLarge { .. }
             | Self::Protocol(_)
             | Self::Closed { .. }

@@ -1,5 +1,6 @@
 //! Whole clients over WebSocket, with a server that is not ours in front of the test broker.
 
+mod refusals;
 mod server;
 
 use std::time::Duration;

@@ -102,7 +102,7 @@ async fn refusals_are_told_apart() {
     for (status, expected, retry) in [
         (403, "the proxy answered with the HTTP status 403", false),
         (503, "the proxy answered with the HTTP status 503", true),
-        (301, "the proxy answered with the HTTP status 301", false),
+        (301, "the proxy answered with the HTTP status 301", true),
         (407, "the proxy wants user name and password", false),
     ] {
         let answer = format!("HTTP/1.1 {status} x\r\nProxy-Authenticate: Basic\r\n\r\n");
@@ -116,8 +116,8 @@ async fn refusals_are_told_apart() {
         (4, "the proxy cannot reach the server", true),
         (5, "the server refused the connection of the proxy", true),
         (6, "the proxy had no answer from the server", true),
-        (7, "the proxy does not support connections to such an address", false),
-        (8, "the proxy does not support connections to such an address", false),
+        (7, "the proxy does not support connections to such an address", true),
+        (8, "the proxy does not support connections to such an address", true),
         (9, "the proxy failed with the SOCKS5 reply 9", true),
     ] {
         let script: &Script<'_> = &[(HELLO, b"\x05\x00"), (ASK, &[5, reply, 0, 1])];
