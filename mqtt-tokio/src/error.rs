@@ -56,6 +56,16 @@ impl ConnectionError {
         WebSocketError::from_io(&error).map_or_else(|| Self::Io(Arc::new(error)), Self::WebSocket)
     }
 
+    /// Why a WebSocket was not opened. It can be TLS below it that ended the stream.
+    #[cfg(feature = "ws")]
+    pub(crate) fn of_websocket(error: WebSocketError) -> Self {
+        let tls = match &error {
+            WebSocketError::Io(error) => TlsError::from_io(error),
+            _ => None,
+        };
+        tls.map_or(Self::WebSocket(error), Self::Tls)
+    }
+
     /// Whether trying again, unchanged, can help. False for refusals such as bad credentials.
     pub fn is_retryable(&self) -> bool {
         match self {

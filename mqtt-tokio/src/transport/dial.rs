@@ -132,7 +132,8 @@ impl Network {
                 path: server.path(),
                 secure: server.scheme().is_secure(),
             };
-            return Ok(self.websocket.handshake(stream, target, version, &headers).await?);
+            let opened = self.websocket.handshake(stream, target, version, &headers).await;
+            return opened.map_err(ConnectionError::of_websocket);
         }
         let _ = (server, version, headers);
         Ok(stream)

@@ -1,6 +1,8 @@
 //! Whole clients over WebSocket, with a server that is not ours in front of the test broker.
 
 mod refusals;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc-rs"))]
+mod secure;
 mod server;
 
 use std::time::Duration;
