@@ -126,6 +126,50 @@ async fn forwards_for_real() {
     }
 }
 
+/// The name in the address is that of the certificate, whatever the proxy makes of it.
+#[cfg(feature = "tls-ring")]
+#[tokio::test]
+async fn tls_goes_through_from_end_to_end() {
+    use mqtt_tokio::rustls::crypto::ring::default_provider;
+    use mqtt_tokio::rustls::pki_types::PrivateKeyDer;
+    use mqtt_tokio::{Tls, TlsError, rustls};
+
+    let [own, other] =
+        ["localhost", "other"].map(|name| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap());
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("mqtts://localhost:{}", listener.local_addr().unwrap().port());
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let broker = TestBroker::in_memory(mqtt_tokio::testing::Broker::new());
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(stream) = acceptor.accept(stream).await {
+                broker.serve(stream);
+            }
+        }
+    });
+    for (scheme, user_info) in [("http", "user:secret@"), ("socks5", ""), ("socks5h", "")] {
+        let forwarder = Forwarder::start(scheme != "http").await;
+        let builder = || Builder::new(&uri, Options::new("c")).unwrap();
+        let through = |ca: String| {
+            builder().tls(Tls::new().ca(ca)).proxy(forwarder.proxy(scheme, user_info)).connect::<PubSub>()
+        };
+        round_trips(through(own.cert.pem()).await.unwrap()).await;
+        let error = through(other.cert.pem()).await.err().unwrap();
+        let ConnectError::Connection(ConnectionError::Tls(error)) = error else { panic!("{error:?}") };
+        assert!(matches!(error, TlsError::UnknownIssuer(_) | TlsError::BadCertificate(_)), "{error:?}");
+        assert_eq!(forwarder.forwarded.load(Ordering::Relaxed), 2, "{scheme}");
+    }
+}
+
 #[tokio::test]
 async fn what_the_proxy_refuses_is_told_apart() {
     let closed = {
