@@ -178,8 +178,8 @@ impl Uri {
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.scheme {
-            Scheme::Unix => write!(f, "unix://{}", self.path),
-            scheme => write!(f, "{}://{}", scheme.name(), format_address(&self.host, self.port)),
+            Scheme::Unix => write!(f, "unix://{}", encode(&self.path)),
+            scheme => write!(f, "{}://{}", scheme.name(), format_address(&encode(&self.host), self.port)),
         }
     }
 }
@@ -313,6 +313,13 @@ const fn is_name_byte(byte: u8) -> bool {
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
+/// What a URI can hold as it is, and the rest percent-encoded: what is shown is an address again.
+fn encode(text: &str) -> String {
+    let is_free = |byte: u8| is_name_byte(byte) || matches!(byte, b'/' | b':');
+    let encoded = |byte| if is_free(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encoded).collect()
+}
+
 fn decode(text: &str) -> Result<Vec<u8>, UriError> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
@@ -393,6 +400,13 @@ mod tests {
             .version(mqtt_client::ProtocolVersion::V3_1)
             .pipeline(true);
         assert_eq!(options, expected);
+    }
+
+    #[test]
+    fn what_is_shown_is_an_address() {
+        for text in ["mqtt://b%C3%BCro:1883", "mqtts://[fe80::1]:1", "unix:///a%3Fb%23%25%20/c:d"] {
+            assert_eq!(text.parse::<Uri>().unwrap().to_string(), text);
+        }
     }
 
     #[test]
