@@ -1,5 +1,4 @@
-//! Input: a byte that says whether a URI or options follow. A URI is the text that is left; options are values, one
-//! after the other.
+//! Input: the values of options, one after the other.
 
 use std::time::Duration;
 
@@ -9,119 +8,11 @@ use mqtt_client::{
     Retransmission, Time, Timed, TopicName, Will,
 };
 use mqtt_codec::{BinaryData, Decoded, Decoder, Direction, Packet};
-use mqtt_tokio::{Uri, UriError};
 
 use super::input::Input;
 
 pub(crate) fn run(data: &[u8]) {
-    let mut input = Input(data);
-    if input.flag() { check_options(&mut input) } else { check_uri(&String::from_utf8_lossy(input.0)) }
-}
-
-/// What an address says, read by another way than the library reads it.
-struct Address {
-    user: Option<Vec<u8>>,
-    password: Option<Vec<u8>>,
-    host: String,
-    port: u16,
-}
-
-fn check_uri(text: &str) {
-    let parsed: Result<Uri, UriError> = text.parse();
-    let Some(address) = read_uri(text) else {
-        let error = parsed.expect_err(text);
-        return assert!(!error.to_string().is_empty());
-    };
-    let uri = parsed.unwrap_or_else(|error| panic!("{text}: {error}"));
-    assert_eq!((uri.host(), uri.port()), (&address.host[..], address.port), "{text}");
-    // Spelled in another way, it is the same address.
-    let spelled = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
-    let mut again = String::from("TCP://");
-    if let Some(user) = &address.user {
-        again += &spelled(user);
-        if let Some(password) = &address.password {
-            again = again + ":" + &spelled(password);
-        }
-        again.push('@');
-    }
-    if uri.host().contains(':') {
-        again += &format!("[{}]:{}/", uri.host(), uri.port());
-    } else {
-        again += &format!("{}:{}/", spelled(&uri.host().as_bytes().to_vec()), uri.port());
-    }
-    assert_eq!(again.parse(), Ok(uri.clone()), "{text} and {again}");
-    let password = address.password.unwrap_or_default();
-    let shown = format!("{uri:?}");
-    assert!(password.is_empty() || shown.contains("[redacted]"));
-}
-
-/// `scheme://[user[:password]@]host[:port][/]`, from the back to the front.
-fn read_uri(text: &str) -> Option<Address> {
-    let at = text.find("://")?;
-    let scheme = text[..at].to_ascii_lowercase();
-    if scheme != "mqtt" && scheme != "tcp" {
-        return None;
-    }
-    let rest = &text[at + 3..];
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '?', '#']) {
-        return None;
-    }
-    let (user_info, place) = match authority.rfind('@') {
-        Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
-        None => (None, authority),
-    };
-    let (host, port) = if place.starts_with('[') {
-        let end = place.find(']')?;
-        (read_ipv6(&place[..=end])?, &place[end + 1..])
-    } else {
-        let (name, port) = place.split_at(place.find(':').unwrap_or(place.len()));
-        (read_name(name)?, port)
-    };
-    let port = match port.strip_prefix(':') {
-        None if port.is_empty() => 1883,
-        Some(digits) if digits.chars().all(|digit| digit.is_ascii_digit()) => digits.parse().ok()?,
-        _ => return None,
-    };
-    let mut parts = user_info.map(|info| info.splitn(2, ':'));
-    let mut part = || parts.as_mut().and_then(Iterator::next).map(unescape);
-    let (user, password) = (part(), part());
-    let address = Address {
-        user: user.map_or(Some(None), |user| user.map(Some))?,
-        password: password.map_or(Some(None), |password| password.map(Some))?,
-        host,
-        port,
-    };
-    let is_text = address.user.as_ref().is_none_or(|user| std::str::from_utf8(user).is_ok());
-    (is_text && port != 0).then_some(address)
-}
-
-/// An address in brackets, without a zone: what std takes in front of a port.
-fn read_ipv6(host: &str) -> Option<String> {
-    let with_port: Result<std::net::SocketAddrV6, _> = format!("{host}:1").parse();
-    (with_port.is_ok() && !host.contains('%')).then(|| host[1..host.len() - 1].to_owned())
-}
-
-/// A registered name. No character of it has a meaning in URIs, before it is decoded and afterwards.
-fn read_name(text: &str) -> Option<String> {
-    let is_free = |letter: char| {
-        !letter.is_ascii() && !letter.is_control()
-            || letter.is_ascii_graphic() && !"\"#%/:<>?@[\\]^`{|}".contains(letter)
-    };
-    let name = String::from_utf8(unescape(text)?).ok()?;
-    let is_name = text.is_ascii() && text.replace('%', "").chars().chain(name.chars()).all(is_free);
-    (is_name && (1..=255).contains(&name.len())).then_some(name)
-}
-
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let digits = part.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    Some(bytes)
+    check_options(&mut Input(data));
 }
 
 /// What goes into the CONNECT packet.

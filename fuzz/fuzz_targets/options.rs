@@ -1,4 +1,4 @@
-//! Any address and any settings are refused with the rule that they break, or can be connected with and say the same.
+//! Any settings are refused with the rule that they break, or can be connected with and say the same.
 #![no_main]
 
 #[path = "../bodies/options.rs"]

@@ -79,7 +79,7 @@ const CHANGES: &[(&str, &[u8])] = &[
     ("other", b"\x03\x04\x05\x02\x04\x02\0\x0c\x01\x01\x03"),
 ];
 
-/// Addresses for the target `options`.
+/// Addresses of Servers for the target `address`.
 const ADDRESSES: &[&str] = &[
     "mqtt://localhost",
     "tcp://10.0.0.1:1884/",
@@ -93,12 +93,74 @@ const ADDRESSES: &[&str] = &[
     "mqtt://h%C3%B6st-1.example.:1883",
     "mqtt://h%20h",
     "mqtt://[zz]",
+    "ssl://h?client_id=a%26b&keep_alive=30",
+    "ws://user:pass@h/mqtt?token=x#version=3.1",
+    "wss://[::1]/#",
+    "unix://u:p@/run/m%3fqtt?ack_timeout=none",
+    "unix://host/run",
+    "mqtt://h?will_payload=p&will_qos=1&will_retain=on&will_topic=t",
+    "mqtt://h?will_payload=p",
+    "mqtt://h?backoff_initial=.5&backoff_max=10&backoff_max_attempts=3&retry_refused=true",
+    "mqtt://h?ack_mode=manual&oversize=skip&fallback=never&session_loss=republish_all",
+];
+
+/// Addresses of proxies for the target `address`.
+const PROXIES: &[&str] = &[
+    "http://proxy.local:3128",
+    "http://plant:p%40ss@[::1]:80/",
+    "http://proxy.local",
+    "http://a%3Ab:p@h:80",
+    "socks5://10.0.0.1",
+    "socks5h://u:p@h:1081",
+    "socks5://u@h",
+    "https://h:443",
+];
+
+/// For the target `websocket`: settings, what the stream holds, pieces, and frames.
+const FRAMES: &[(&str, &[u8])] = &[
+    ("message", b"\0\x04\0\x82\x06\x30\x04\0\x01tp"),
+    ("fragments", b"\0\x01\x02\0\x02\x02\x02\x30\x04\x89\x01a\x00\x03\0\x01t\x8a\x01b\x80\x01p"),
+    ("acknowledged", b"\0\x03\0\x82\x04\x50\x02\0\x02\x82\x00\x82\x04\x70\x02\0\x02"),
+    ("pings", b"\0\0\0\x89\x00\x89\x03abc\x82\x02\xd0\0\x89\x01d"),
+    ("pings-unread", b"\x08\0\0\x89\x00\x89\x03abc\x82\x06\x30\x04\0\x01tp\x89\x01d"),
+    ("text", b"\0\x04\0\x82\x06\x30\x04\0\x01tp\x81\x01a"),
+    ("close", b"\0\x04\0\x88\x05\x03\xe9bye\x82\x02\xd0\0"),
+    ("close-invalid", b"\0\x04\0\x88\x02\x03\xed"),
+    ("reserved-bit", b"\0\x04\0\xc2\x00"),
+    ("long-message", b"\x01\x02\x01\xff\x82\x7e\0\x83\x30\x80\x01\0\x01t"),
+    ("too-large", b"\x04\x04\0\x82\x7e\0\x83"),
+    ("huge", b"\0\x04\0\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff\x30\x04\0\x01tp"),
+    ("malformed-packet", b"\0\x04\0\x82\x02\0\0"),
+    ("refused", b"\x10\x04\0\x82\x04\x20\x02\0\x05"),
+    ("handshake", b"\x02\x04\0HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: $A\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n\x82\x04\x20\x02\0\0"),
+    ("preliminary", b"\x02\x02\x01\x05HTTP/1.1 103 x\r\n\r\nHTTP/1.1 404 x\r\n\r\n"),
+    ("no-http", b"\x02\x04\0\x20\x02\0\0"),
+];
+
+/// For the target `proxy`: settings, pieces, and the answers of the proxy and a Server.
+const TUNNELS: &[(&str, &[u8])] = &[
+    ("http", b"\x01\0HTTP/1.1 200 OK\r\nVia: x\r\n\r\n\x20\x02\0\0\x30\x04\0\x01tp"),
+    ("http-password", b"\x03\x02\0\x06HTTP/1.0 200\r\n\r\n\x20\x02\0\0"),
+    ("http-preliminary", b"\x01\0HTTP/1.1 100 x\r\n\r\nHTTP/1.1 299 x\r\n\r\n\x20\x02\0\x05"),
+    ("http-407", b"\x01\0HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=x\r\n\r\n"),
+    ("http-502", b"\x03\0HTTP/1.1 502 Bad Gateway\r\n\r\n"),
+    ("http-line-end", b"\x01\0HTTP/1.1 200 OK\n\n"),
+    ("socks5", b"\0\0\x05\0\x05\0\0\x01\x0a\0\0\x01\0\x50\x20\x02\0\0\x30\x04\0\x01tp"),
+    ("socks5-password", b"\x02\x01\0\x05\x02\x01\0\x05\0\0\x03\x01h\0\x50\x20\x02\0\0"),
+    ("socks5-ipv6", b"\x02\0\x05\0\x05\0\0\x040123456789abcdef\0\x50\x20\x02\0\0"),
+    ("socks5-wrong-password", b"\x02\0\x05\x02\x01\x01"),
+    ("socks5-no-way", b"\0\0\x05\xff"),
+    ("socks5-refused", b"\0\0\x05\0\x05\x05\0\x01\0\0\0\0\0\0"),
+    ("socks4", b"\0\0\0\x5a"),
 ];
 
 /// Settings for the target `options`: flags, Will Topic, identifier, keep alive; Will, user, password; limits;
 /// time-outs; back-off.
 const SETTINGS: &[(&str, &[u8])] = &[
+    ("nothing", b""),
     ("plain", b"\x02\0\0\0\x01c\x07\0\x3c\x10\x07\0\x64\x07\0\x10\x04\x04\x04\x04\0\x07\0\x0a\x10\x07\0\x0a\x10"),
+    ("v3-1", b"\x03\0\0\0\x01c\x07\0\x3c\x10\x07\0\x64\x07\0\x10\x04\x04\x04\x04\0\x07\0\x0a\x10\x07\0\x0a\x10"),
+    ("queued-and-pipelined", b"\xc2\0\0\0\x01c\x07\0\x3c\x10\x07\0\x64\x07\0\x10\x04\x04\x04\x04\0\x07\0\x0a\x10\x07\0\x0a\x10"),
     (
         "all",
         b"\x7e\0\x01w\0\x06client\0\x10\x01\0\x03bye\0\x04user\0\x04pass\x03\x03\x02\x02\x05\x02\x02\x02\x10\x02\0\x02\x02\x10\x01\x10",
@@ -142,10 +204,21 @@ fn add_lists(seeds: &mut Seeds) {
         }
     }
     for (number, address) in ADDRESSES.iter().enumerate() {
-        seeds.insert(format!("options/address-{number}").into(), [b"\0", address.as_bytes()].concat());
+        seeds.insert(format!("address/server-{number:02}").into(), [b"\0", address.as_bytes()].concat());
     }
+    for (number, address) in PROXIES.iter().enumerate() {
+        seeds.insert(format!("address/proxy-{number}").into(), [b"\x01", address.as_bytes()].concat());
+    }
+    for (target, lists) in [("websocket", FRAMES), ("proxy", TUNNELS)] {
+        for (name, content) in lists {
+            seeds.insert(Path::new(target).join(name), content.to_vec());
+        }
+    }
+    // The names are numbered in the order of the README: identifier, version, Will, pause.
+    let settings = b"\x02\x00\x01c\x03\x033.1\x13\x01t\x15\x011\x17\x030.5";
+    seeds.insert("address/settings".into(), settings.to_vec());
     for (name, settings) in SETTINGS {
-        seeds.insert(format!("options/{name}").into(), [b"\x01", *settings].concat());
+        seeds.insert(format!("options/{name}").into(), settings.to_vec());
     }
 }
 
