@@ -23,8 +23,9 @@ pub(crate) fn run(data: &[u8]) {
 /// The address of a Server with settings that are spelled in the longest way, but for a few that are not escaped.
 fn with_settings(input: &mut Input<'_>) -> String {
     let mut text = String::from("mqtt://h?");
+    let names: Vec<_> = NAMES.split(' ').collect();
     while !input.is_empty() {
-        let name = NAMES[usize::from(input.byte()) % NAMES.len()];
+        let name = names[usize::from(input.byte()) % names.len()];
         let value = input.bytes();
         text = text + name + "=" + &spelled(value) + "&";
     }
@@ -212,36 +213,10 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The settings of the table in the README, and one that is none.
-const NAMES: [&str; 28] = [
-    "client_id",
-    "clean_session",
-    "keep_alive",
-    "version",
-    "connack_timeout",
-    "pingresp_timeout",
-    "ack_timeout",
-    "max_in_flight",
-    "max_in_flight_qos2",
-    "max_queue_len",
-    "max_queue_size",
-    "max_packet_size",
-    "max_requests",
-    "queue_qos0",
-    "pipeline",
-    "session_loss",
-    "ack_mode",
-    "oversize",
-    "fallback",
-    "will_topic",
-    "will_payload",
-    "will_qos",
-    "will_retain",
-    "backoff_initial",
-    "backoff_max",
-    "backoff_max_attempts",
-    "retry_refused",
-    "password",
-];
+const NAMES: &str = "client_id clean_session keep_alive version connack_timeout pingresp_timeout ack_timeout \
+    max_in_flight max_in_flight_qos2 max_queue_len max_queue_size max_packet_size max_requests \
+    queue_qos0 pipeline session_loss ack_mode oversize fallback will_topic will_payload will_qos \
+    will_retain backoff_initial backoff_max backoff_max_attempts retry_refused password";
 
 /// What settings do when code makes them.
 fn read_settings(text: &str) -> Option<Options> {

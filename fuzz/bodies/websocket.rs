@@ -13,8 +13,8 @@ use super::adapter::{self, Outcome};
 use super::input::Input;
 use super::wire;
 
-/// Accepted, and so is the subscription of the client.
-const ANSWERS: &[u8] = b"\x82\x09\x20\x02\x00\x00\x90\x03\x00\x02\x02";
+/// The connection is accepted.
+const CONNACK: &[u8] = b"\x82\x04\x20\x02\x00\x00";
 
 /// A small limit for frames.
 const SMALL: u64 = 130;
@@ -49,7 +49,7 @@ pub(crate) fn run(data: &[u8]) {
         reads: !bit(3),
         sizes: adapter::sizes(&mut input),
     };
-    let bytes = [if bit(4) { &[] } else { ANSWERS }, input.0].concat();
+    let bytes = [if bit(4) { &[] } else { CONNACK }, input.0].concat();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(connection(
         &settings,
