@@ -32,6 +32,9 @@ pub struct Client<P: Profile> {
 }
 
 /// What a [`disconnect`](Client::disconnect) waits for before it sends the DISCONNECT.
+///
+/// Messages with QoS 0 have no acknowledgement: unless it is [`Now`](Self::Now), they are waited for until the transport has
+/// taken them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drain {
     /// Nothing.
@@ -169,6 +172,7 @@ impl<P: Profile> Client<P> {
     /// # Errors
     /// [`DisconnectError::Undelivered`]: the time was up, or the client gave up on its connection; it is closed all the
     /// same.
+    /// [`DisconnectError::Unsent`]: the Server did not read, and the time was up before all QoS 0 messages were written.
     /// [`DisconnectError::Store`]: not everything could be saved.
     /// [`DisconnectError::Closed`]: it was closed before.
     pub async fn disconnect(&self, drain: Drain) -> Result<(), DisconnectError> {
@@ -176,6 +180,9 @@ impl<P: Profile> Client<P> {
         let inner = self.handle.shared().lock();
         match drain.left(inner.undelivered) {
             _ if inner.store_failed => Err(DisconnectError::Store),
+            0 if inner.unsent > 0 => {
+                Err(DisconnectError::Unsent { size: inner.unsent, within: drain.within() })
+            }
             0 => Ok(()),
             unresolved => Err(DisconnectError::Undelivered { unresolved, within: drain.within() }),
         }

@@ -1,5 +1,7 @@
 //! One Network Connection: moves bytes between the transport and the core, and events from the core to their waiters.
 
+mod closing;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,12 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
-use crate::client::Drain;
 use crate::error::ConnectionError;
 use crate::message::{Ack, Extent, Place, ReceivedMessage};
 use crate::notices::Notices;
 use crate::registry::Dispatched;
-use crate::shared::{Inner, Phase, Shared};
+use crate::shared::{Inner, Shared};
 use crate::store::Saver;
 use crate::subscription::ask_for_orphans;
 use crate::timer::Timer;
@@ -41,9 +42,6 @@ const EVENTS_PER_LOCK: usize = 64;
 
 /// After so many rounds other tasks of the runtime get their turn.
 const ROUNDS: usize = 32;
-
-/// How long a DISCONNECT may take to leave.
-const FLUSH: Duration = Duration::from_millis(500);
 
 /// A future that waits for the Server while a stream is stuck has so much patience for the reader of the stream, which
 /// could be the same task.
@@ -236,7 +234,7 @@ impl Connection {
         let withheld = self.segments.is_empty() && inner.core.output_len() > 0;
         if withheld && self.finish_by.is_some() {
             // The store gets the time that it needs.
-            self.finish_by = Some(shared.instant(now) + FLUSH);
+            self.finish_by = Some(shared.instant(now) + closing::FLUSH);
         }
         inner.wake_publishers(&mut self.notices.wakers);
         let deadline = inner.core.poll_timeout().map(|due| shared.instant(due));
@@ -334,23 +332,6 @@ impl Connection {
         Ok(more)
     }
 
-    /// Begins to disconnect when that was asked for and what was to be waited for is done. Returns when to look again.
-    fn close_if_asked(&mut self, inner: &mut Inner, shared: &Shared, now: Time) -> Option<Instant> {
-        inner.linger(shared, now);
-        let Phase::Closing(drain, until) = inner.phase else { return None };
-        if self.finish_by.is_some() {
-            return None;
-        }
-        inner.core.pause_queue(matches!(drain, Drain::InFlight(_)));
-        let now = shared.instant(now);
-        if drain.left(inner.unresolved()) > 0 && now < until {
-            return Some(until);
-        }
-        inner.core.disconnect();
-        self.finish_by = Some(now + FLUSH);
-        None
-    }
-
     /// Writes what was lent, and flushes. True if something was written and there may be more.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.write_error.is_some() {
@@ -400,29 +381,6 @@ impl Connection {
             }
         }
         Poll::Ready(Ok(wrote))
-    }
-
-    /// DISCONNECT is on its way. What comes is read and dropped until the Server closes: it may wait for us to read,
-    /// and to close with bytes unread would be a reset, which can destroy the DISCONNECT [MQTT-3.14.4-1].
-    fn poll_finish(&mut self, written: bool, cx: &mut Context<'_>) -> Poll<()> {
-        if written && !self.shut {
-            match Pin::new(&mut self.transport).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => self.shut = true,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {}
-            }
-        }
-        for _ in 0..ROUNDS {
-            self.read.clear();
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) if self.shut => return Poll::Ready(()),
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(0)) | Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(_)) => {}
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Reads once. The buffer grows with what comes, and an idle connection has none.

@@ -270,6 +270,15 @@ pub enum DisconnectError {
         /// The time that was given.
         within: Duration,
     },
+    /// The time was up before the transport had taken all that was to be sent. Every message with QoS 1 and 2 was
+    /// acknowledged; some with QoS 0 were not sent. The client is closed all the same.
+    #[error("{size} bytes were not sent within {within:?}")]
+    Unsent {
+        /// How many bytes were left.
+        size: usize,
+        /// The time that was given.
+        within: Duration,
+    },
     /// The store failed before everything was saved: see [`Status::GaveUp`](crate::Status::GaveUp) and
     /// [`PublishError`]. The client is closed all the same.
     #[error("the store failed")]

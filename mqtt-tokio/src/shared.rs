@@ -125,6 +125,8 @@ pub(crate) struct Inner {
     pub(crate) server: Option<Arc<Uri>>,
     /// How many publishes were in flight and in the queue when the client was closed.
     pub(crate) undelivered: [usize; 2],
+    /// How many bytes no transport had taken when the time to disconnect was up.
+    pub(crate) unsent: usize,
     pub(crate) ack_mode: AckMode,
     /// Somebody wants the Session when the client is closed.
     pub(crate) keep_session: bool,
@@ -165,6 +167,7 @@ impl Shared {
                 connected_at: None,
                 server: None,
                 undelivered: [0; 2],
+                unsent: 0,
                 ack_mode,
                 keep_session: false,
                 kept: None,

@@ -385,3 +385,43 @@ async fn password_in_debug() {
     let error = Client::<PubSub>::connect(uri, Options::new("c")).await.unwrap_err();
     assert!(!format!("{error:?} {error}").contains("s3cr3t"));
 }
+
+/// QoS 0 has no acknowledgement: it is waited for until the transport has it.
+#[tokio::test(start_paused = true)]
+async fn qos_0_that_is_not_written_yet_is_waited_for() {
+    for (drain, reads_after, expected) in [
+        (Drain::Queue(secs(10)), Some(secs(5)), 200_000),
+        (Drain::InFlight(secs(10)), Some(secs(5)), 200_000),
+        (Drain::Queue(secs(10)), None, 0),
+        (Drain::Now, None, 0),
+    ] {
+        let (client, mut peer, _) = with_peer(4096, options()).await;
+        client.publish("a", vec![0; 200_000]).await.unwrap();
+        let begin = Instant::now();
+        let reader = tokio::spawn(async move {
+            let Some(after) = reads_after else { std::future::pending().await };
+            tokio::time::sleep(after).await;
+            let OwnedPacket::Publish(publish) = peer.recv().await.unwrap() else { panic!("a PUBLISH") };
+            peer.expect(|packet| *packet == OwnedPacket::Disconnect).await.unwrap();
+            peer.expect_closed().await.unwrap();
+            publish.payload.len()
+        });
+        let ended = client.disconnect(drain).await;
+        match (drain, reads_after) {
+            (_, Some(after)) => {
+                ended.unwrap();
+                assert!((after..after + secs(1)).contains(&begin.elapsed()));
+                assert_eq!(reader.await.unwrap(), expected);
+            }
+            (Drain::Now, None) => {
+                ended.unwrap();
+                assert!(begin.elapsed() < secs(1));
+            }
+            (_, None) => {
+                let Err(DisconnectError::Unsent { size, within }) = ended else { panic!("{ended:?}") };
+                assert!((190_000..200_100).contains(&size) && within == secs(10), "{size}");
+                assert!((secs(10)..secs(11)).contains(&begin.elapsed()));
+            }
+        }
+    }
+}
