@@ -63,7 +63,9 @@ impl Head {
     fn parse(head: &[u8]) -> Result<Self, &'static str> {
         // A value may hold bytes that are no ASCII, but nothing that could be taken for the end of a line.
         let is_text = |byte: u8| byte == b'\t' || !byte.is_ascii_control();
-        let mut lines = head.strip_suffix(END).unwrap_or(head).split(|byte| *byte == b'\n').map(|line| {
+        // The last line keeps its CR, as the others do.
+        let lines = head.strip_suffix(&END[1..]).unwrap_or(head);
+        let mut lines = lines.split(|byte| *byte == b'\n').map(|line| {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.iter().all(|byte| is_text(*byte)) { Ok(line) } else { Err("a control character") }
         });
@@ -167,6 +169,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\n: x\r\n\r\n",
             b"HTTP/1.1 200 OK\r\na: \0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\na: \rb: c\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\na: b\r\r\n\r\n",
         ] {
             let (head, _) = read(bytes);
             assert!(matches!(head, Err(HeadError::Malformed(_))), "{:?} {head:?}", bytes.escape_ascii());
