@@ -41,7 +41,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut input = Input(data);
     let flags = input.byte();
     let bit = |bit: u8| flags >> bit & 1 == 1;
-    let size = [1, 3, 16, 300, 64 * 1024][usize::from(input.byte() % 5)];
+    let size = [4, 16, 60, 300, 64 * 1024][usize::from(input.byte() % 5)];
     let settings = Settings {
         version: if bit(0) { ProtocolVersion::V3_1 } else { ProtocolVersion::V3_1_1 },
         opens: !bit(1),
