@@ -91,10 +91,9 @@ impl<P: Profile> Client<P> {
         TopicError: From<T::Error>,
     {
         let shared = self.handle.shared();
-        let message = topic.try_into().map_err(TopicError::from).map(|topic| {
-            let mut message = Message::new(topic, payload);
-            shared.defaults.apply(&mut message);
-            message
+        let message = topic.try_into().map_err(TopicError::from).map(|topic: TopicName| {
+            let (qos, retain) = shared.defaults.of(topic.as_ref());
+            Message { topic, payload: payload.into(), qos, retain }
         });
         Publish::new(shared, message)
     }

@@ -1,6 +1,6 @@
 //! What QoS and RETAIN are for messages that do not say so.
 
-use mqtt_client::{Message, QoS, TopicFilter};
+use mqtt_client::{QoS, TopicFilter, TopicNameRef};
 use mqtt_codec::FilterMap;
 
 /// Rules by Topic Filter, in the order in which they were given.
@@ -25,31 +25,30 @@ impl PublishDefaults {
         self.rules.insert(filter, Rule { number, qos, retain });
     }
 
-    /// Gives the message the QoS and RETAIN of the first rule whose filter matches its topic.
+    /// QoS and RETAIN of a message on this topic, by the first rule whose filter matches.
+    // Who sets none pays for none: two values, not a message to be changed, which could not stay in registers.
     #[inline]
-    pub(crate) fn apply(&self, message: &mut Message) {
-        if self.count > 0 {
-            let first = self.rules.matches(message.topic.as_ref()).min_by_key(|rule| rule.number);
-            if let Some(rule) = first {
-                (message.qos, message.retain) = (rule.qos, rule.retain);
-            }
-        }
+    pub(crate) fn of(&self, topic: TopicNameRef<'_>) -> (QoS, bool) {
+        if self.count == 0 { (QoS::AtMostOnce, false) } else { self.find(topic) }
+    }
+
+    #[cold]
+    fn find(&self, topic: TopicNameRef<'_>) -> (QoS, bool) {
+        let first = self.rules.matches(topic).min_by_key(|rule| rule.number);
+        first.map_or((QoS::AtMostOnce, false), |rule| (rule.qos, rule.retain))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mqtt_client::TopicName;
-
     use super::*;
 
     #[test]
     fn the_first_rule_that_matches_counts() {
         let mut defaults = PublishDefaults::default();
         let of = |defaults: &PublishDefaults, topic: &str| {
-            let mut message = Message::new(TopicName::new(topic).unwrap(), "x");
-            defaults.apply(&mut message);
-            (message.qos as u8, message.retain)
+            let (qos, retain) = defaults.of(TopicNameRef::new(topic).unwrap());
+            (qos as u8, retain)
         };
         let filter = |text: &str| TopicFilter::new(text).unwrap();
         assert_eq!(of(&defaults, "a/b"), (0, false));
