@@ -462,7 +462,7 @@ impl World {
         assert!(client.has_output() || client.output_len() == 0 || !is_open);
         if client.state() == State::Disconnected {
             assert!(self.has_expiries || client.poll_timeout().is_none());
-            assert!(!client.wants_input());
+            assert!(client.wants_input());
         }
     }
 

@@ -262,8 +262,9 @@ impl<P: Profile> Client<P> {
         self.core.state()
     }
 
-    /// Whether more input is of use: false while Disconnected, and while so many answers wait for the transport (or so
-    /// many messages for their manual acknowledgement) that the Server must wait.
+    /// Whether to read from the transport: false while so many answers wait for it, messages for their manual
+    /// acknowledgement, or changes for the store, that the Server must wait. True while Disconnected: whoever leaves
+    /// reads to the end of the stream, though what comes is dropped.
     pub fn wants_input(&self) -> bool {
         self.core.wants_input()
     }

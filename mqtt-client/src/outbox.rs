@@ -280,6 +280,33 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// Hands the bytes to `write`, chunk by chunk, until all are taken, or it takes none, or fails; and accounts what it
+    /// took, also before it failed. For a transport that is at hand:
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// # use mqtt_client::{Client, Options, PubSub, Time};
+    /// # let mut client = Client::<PubSub>::new(Options::new("plant-7"))?;
+    /// # let (mut stream, now) = (Vec::new(), Time::ZERO);
+    /// client.connect(now)?;
+    /// client.poll_output(now).write_with(|bytes| stream.write(bytes))?;
+    /// assert!(!client.has_output());
+    /// # assert_eq!(stream[0], 0x10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// That of `write`. What it did not take is still there.
+    pub fn write_with<E>(&mut self, mut write: impl FnMut(&[u8]) -> Result<usize, E>) -> Result<(), E> {
+        while self.has_remaining() {
+            match write(self.chunk())? {
+                0 => break,
+                count => self.advance(count),
+            }
+        }
+        Ok(())
+    }
+
     /// Lends the bytes themselves, by reference count and without copying: appends segments to `into`, in order, until
     /// they hold at least `max` bytes or all is lent. The bytes stay in the core until [`advance`](Buf::advance).
     ///

@@ -100,6 +100,36 @@ fn all_forms_end_where_the_saved_changes_end() {
     }
 }
 
+#[test]
+fn write_with_accounts_exactly_what_was_taken() {
+    for large in [false, true] {
+        let mut pair: Pair = Pair::new(kept());
+        pair.open(false);
+        mixed(&mut pair);
+        pair.publish(if large { LARGE } else { "more" }, Q1);
+        let all = chunks(&pair);
+        let (mut taken, mut calls) = (Vec::new(), 0);
+        // The first call takes a piece, the second all it can get, the third nothing, and the fourth fails.
+        let mut write = |bytes: &[u8]| {
+            calls += 1;
+            let count = [3, bytes.len(), 0][..].get(calls - 1).copied().ok_or("full")?;
+            taken.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        };
+        let mut output = pair.client.poll_output(pair.now);
+        assert_eq!(output.write_with(&mut write), Ok(()));
+        assert_eq!(output.write_with(&mut write), Err("full"));
+        assert_eq!(calls, 4);
+        assert_eq!(chunks(&pair), all[taken.len()..]);
+        let rest = pair.client.poll_output(pair.now).write_with(|bytes| {
+            taken.extend_from_slice(bytes);
+            Ok::<_, ()>(bytes.len())
+        });
+        assert_eq!((rest, taken), (Ok(()), all));
+        assert!(!pair.client.has_output());
+    }
+}
+
 /// A payload that goes out from where it lies.
 const LARGE: &str = match std::str::from_utf8(&[b'y'; 30_000]) {
     Ok(text) => text,

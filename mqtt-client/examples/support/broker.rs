@@ -1,7 +1,7 @@
 //! A broker for machines that have none: a thread for each connection, Sessions in memory. It brings the messages of a
 //! client back to the same client, and knows just enough to do so exactly once over any number of connections.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,8 +23,8 @@ type Sessions = Mutex<HashMap<String, Arc<Mutex<Session>>>>;
 #[derive(Default)]
 struct Session {
     filters: Vec<TopicFilter>,
-    /// QoS 2 messages of the client that it has not released.
-    received: BTreeSet<PacketId>,
+    /// QoS 2 messages of the client that it has not released: they go on when it does.
+    received: BTreeMap<PacketId, OwnedPublish>,
     /// What is to be sent again on the next connection: messages with DUP, or PUBRELs where the client has answered with
     /// PUBREC.
     in_flight: BTreeMap<PacketId, OwnedPacket>,
@@ -103,24 +103,22 @@ impl Session {
                 self.filters.extend(filters.into_iter().map(|(filter, _)| filter));
                 Packet::Suback(Suback { id, codes: SubackCodes::new(&codes)? }).encode(version, out)?;
             }
-            OwnedPacket::Publish(publish) => {
-                let answer = match publish.delivery {
-                    Delivery::AtMostOnce => None,
-                    Delivery::AtLeastOnce { id, .. } => Some(Packet::Puback(id)),
-                    Delivery::ExactlyOnce { id, .. } => Some(Packet::Pubrec(id)),
-                };
-                let id = publish.delivery.id();
-                let is_copy = matches!(answer, Some(Packet::Pubrec(_)))
-                    && id.is_some_and(|id| !self.received.insert(id));
-                if !is_copy && self.filters.iter().any(|filter| filter.matches(publish.topic.as_ref())) {
+            OwnedPacket::Publish(publish) => match publish.delivery {
+                Delivery::AtMostOnce => self.send(publish, version, out)?,
+                Delivery::AtLeastOnce { id, .. } => {
+                    self.send(publish, version, out)?;
+                    Packet::Puback(id).encode(version, out)?;
+                }
+                Delivery::ExactlyOnce { id, .. } => {
+                    // If it is a copy, it takes the place of the first.
+                    self.received.insert(id, publish);
+                    Packet::Pubrec(id).encode(version, out)?;
+                }
+            },
+            OwnedPacket::Pubrel { id, .. } => {
+                if let Some(publish) = self.received.remove(&id) {
                     self.send(publish, version, out)?;
                 }
-                if let Some(answer) = answer {
-                    answer.encode(version, out)?;
-                }
-            }
-            OwnedPacket::Pubrel { id, .. } => {
-                self.received.remove(&id);
                 Packet::Pubcomp(id).encode(version, out)?;
             }
             OwnedPacket::Pubrec(id) => {
@@ -134,13 +132,16 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a message to the client, under an identifier of our own.
+    /// Sends a message to the client if it has subscribed to it, under an identifier of our own.
     fn send(
         &mut self,
         publish: OwnedPublish,
         version: ProtocolVersion,
         out: &mut BytesMut,
     ) -> Result<(), Box<dyn Error>> {
+        if !self.filters.iter().any(|filter| filter.matches(publish.topic.as_ref())) {
+            return Ok(());
+        }
         let id = self.last_id.map_or(PacketId::MIN, PacketId::next);
         let [now, again] = [false, true].map(|dup| match publish.delivery {
             Delivery::AtMostOnce => Delivery::AtMostOnce,

@@ -1,10 +1,18 @@
-//! What the clients of two examples do: send some messages to themselves, one QoS after the other.
+//! The application of those examples in which a loop hands over events: it sends messages to itself, one QoS after the
+//! other, and leaves.
+
+mod broker;
+mod stage;
+mod tally;
+mod wire;
 
 use std::error::Error;
 
 use mqtt_client::{Client, Event, Message, Outcome, PubSub, QoS, TopicFilter, TopicName};
 
-use crate::support::{EACH_QOS, MESSAGES, Tally};
+use stage::give_up;
+pub(crate) use stage::{Stage, random};
+use tally::{EACH_QOS, MESSAGES, Tally};
 
 /// The work of one client. It knows nothing of connections: those come and go below it.
 pub(crate) struct Job {
@@ -24,38 +32,34 @@ impl Job {
         Ok(Self { topic, begun: 0, unconfirmed: 0, tally: Tally::default() })
     }
 
-    /// Notes what happened, and sends what is next when all before it is confirmed and has come back.
-    pub(crate) fn handle(
-        &mut self,
-        event: &Event<'_>,
-        client: &mut Client<PubSub>,
-    ) -> Result<(), Box<dyn Error>> {
+    /// Notes what happened, and does what is next when all before it is confirmed and has come back: at last it
+    /// disconnects.
+    pub(crate) fn handle(&mut self, event: &Event<'_>, client: &mut Client<PubSub>) {
         match event {
-            Event::Subscribed { .. } => return self.send(client),
+            Event::Subscribed { .. } => {}
+            // It may have been lost while it said goodbye.
+            Event::Connected { .. } if self.begun > 0 => {}
             Event::Message(message) => self.tally.arrived(message.payload),
             Event::Published { outcome: Outcome::Delivered, .. } => self.unconfirmed -= 1,
-            Event::Published { outcome, .. } => return Err(format!("{outcome:?}").into()),
-            _ => return Ok(()),
+            Event::Published { outcome, .. } => give_up(outcome),
+            _ => return,
         }
-        if self.has_come_back() { self.send(client) } else { Ok(()) }
+        let has_come_back = EACH_QOS[..self.begun].iter().all(|qos| self.tally.has_all(*qos));
+        if self.unconfirmed == 0 && has_come_back {
+            match EACH_QOS.get(self.begun) {
+                Some(qos) => self.send(*qos, client),
+                None => client.disconnect(),
+            }
+        }
     }
 
-    pub(crate) fn is_done(&self) -> bool {
-        self.begun == EACH_QOS.len() && self.has_come_back()
-    }
-
-    fn has_come_back(&self) -> bool {
-        self.unconfirmed == 0 && EACH_QOS[..self.begun].iter().all(|qos| self.tally.has_all(*qos))
-    }
-
-    fn send(&mut self, client: &mut Client<PubSub>) -> Result<(), Box<dyn Error>> {
-        let Some(qos) = EACH_QOS.get(self.begun) else { return Ok(()) };
+    fn send(&mut self, qos: QoS, client: &mut Client<PubSub>) {
         self.begun += 1;
         for number in 0..MESSAGES {
-            let token =
-                client.publish(Message::new(self.topic.clone(), Tally::text(*qos, number)).qos(*qos))?;
-            self.unconfirmed += usize::from(token.is_some());
+            match client.publish(Message::new(self.topic.clone(), Tally::text(qos, number)).qos(qos)) {
+                Ok(token) => self.unconfirmed += usize::from(token.is_some()),
+                Err(error) => give_up(&error),
+            }
         }
-        Ok(())
     }
 }

@@ -1,5 +1,4 @@
-//! The wire between the clients and the broker: a TCP proxy that cuts the connection of each client twice, where it
-//! hurts, and loses the packet that it was about to carry.
+//! The wire between the clients and the broker: a TCP proxy that cuts the connection of each client where it hurts.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -10,10 +9,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use mqtt_client::bytes::{Bytes, BytesMut};
-use mqtt_codec::{Decoded, Decoder, Direction, Packet, ProtocolVersion};
+use mqtt_codec::{Decoded, Decoder, Direction, Packet, ProtocolVersion, Publish, QoS};
 
-/// How often the wire of each client is cut: at its first PUBLISH with QoS 1, and at its first PUBREL.
-pub(crate) const CUTS: usize = 2;
+/// How often the wire of each client is cut.
+pub(crate) const CUTS: usize = 4;
+
+/// Whether the wire of a client that was cut `cuts` times is cut now, and if so, whether this packet still arrives. Its
+/// answer never does.
+fn is_cut(cuts: usize, packet: Packet<'_>) -> Option<bool> {
+    let qos = |publish: Publish<'_>| publish.delivery.qos();
+    match (cuts, packet) {
+        // A client that does not send it again has lost it.
+        (0, Packet::Publish(publish)) if qos(publish) == QoS::AtLeastOnce => Some(false),
+        // It is sent again. A broker that does not know its identifier any more doubles it.
+        (1, Packet::Publish(publish)) if qos(publish) == QoS::ExactlyOnce => Some(true),
+        // The broker has a message for a client that is away. One that keeps no Session has lost it.
+        (2, Packet::Pubrel { .. }) => Some(true),
+        // The broker sends its message again. A client that does not know its identifier any more doubles it.
+        (3, Packet::Pubrec(_)) => Some(false),
+        _ => None,
+    }
+}
 
 /// What happened on the wire.
 pub(crate) enum Seen {
@@ -56,10 +72,12 @@ fn relay(
 ) -> Result<(), Box<dyn Error>> {
     let mut broker = TcpStream::connect(broker)?;
     let (mut from, mut to) = (broker.try_clone()?, client.try_clone()?);
-    thread::spawn(move || {
+    let back = thread::spawn(move || {
         // However it ends, the other side learns it.
         let _ = io::copy(&mut from, &mut to);
         let _ = to.shutdown(Shutdown::Write);
+        // After a cut the broker can say the rest, but nobody listens.
+        let _ = io::copy(&mut from, &mut io::sink());
     });
     let mut frames = Frames::new(client.try_clone()?, version);
     let mut client_id = String::new();
@@ -69,25 +87,31 @@ fn relay(
         if let Packet::Connect(connect) = packet {
             client_id = connect.client_id.as_str().to_owned();
         }
-        let mut cuts = cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        let cut = cuts.entry(client_id.clone()).or_default();
-        let is_due = match packet {
-            Packet::Publish(publish) => *cut == 0 && publish.delivery.id().is_some(),
-            Packet::Pubrel { .. } => *cut == 1,
-            _ => false,
+        let cut = {
+            let mut cuts = cuts.lock().unwrap_or_else(PoisonError::into_inner);
+            let cuts = cuts.entry(client_id.clone()).or_default();
+            let cut = is_cut(*cuts, packet);
+            *cuts += usize::from(cut.is_some());
+            cut
         };
-        if is_due {
-            *cut += 1;
+        if cut.is_some() {
+            // Before the broker can answer.
+            client.shutdown(Shutdown::Both)?;
             seen.send(Seen::Cut)?;
+        }
+        if cut != Some(false) {
+            broker.write_all(&frame)?;
+        }
+        if cut.is_some() {
             break;
         }
-        drop(cuts);
-        broker.write_all(&frame)?;
         if matches!(packet, Packet::Disconnect) {
             seen.send(Seen::Disconnect)?;
         }
     }
-    Ok(broker.shutdown(Shutdown::Both)?)
+    broker.shutdown(Shutdown::Write)?;
+    let _ = back.join();
+    Ok(())
 }
 
 /// The packets of a client, each as its bytes.

@@ -401,7 +401,8 @@ impl Core {
 
     pub(crate) fn wants_input(&self) -> bool {
         match &self.link {
-            Link::Disconnected => false,
+            // What the Server still sends after a DISCONNECT is read, and dropped.
+            Link::Disconnected => true,
             // A CONNACK changes the Session too: what was in flight, what is to be subscribed again.
             Link::Connecting(_) => !self.journal.is_full(),
             Link::Connected(connected) => {
