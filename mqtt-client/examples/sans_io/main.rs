@@ -9,7 +9,6 @@ mod support;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use mqtt_client::{Client, Event, PubSub};
@@ -29,8 +28,7 @@ impl run::App for Job {
         Self::handle(self, event, client);
     }
 
-    /// It has no other reason to do something than events.
     fn commands(&mut self, _: &mut Client<PubSub>, pause: Duration) {
-        thread::sleep(pause);
+        std::thread::sleep(pause);
     }
 }

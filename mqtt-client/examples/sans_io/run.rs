@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use mqtt_client::{Backoff, Client, Event, PubSub, State, Time};
 
-use crate::support::random;
-
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The application that the loop belongs to. It may call any method of the client.
@@ -33,7 +31,7 @@ pub(crate) fn run(client: &mut Client<PubSub>, app: &mut impl App, server: Socke
         // The Session is still there; only the connection is gone.
         client.handle_close();
         println!("{error}");
-        let pause = backoff.pause_after(error.downcast_ref(), now(), random());
+        let pause = backoff.pause_after(error.downcast_ref(), now(), crate::support::random());
         app.commands(client, pause.ok_or(error)?);
     }
     Ok(())
@@ -56,7 +54,6 @@ fn connection<A: App>(
     loop {
         // 1. Time. Early and repeated calls do nothing.
         client.handle_timeout(now())?;
-
         // 2. Events, from the bytes that are there. What is used of them is dropped.
         let mut input = &buffer[..];
         while let Some(event) = client.handle_input(&mut input, now())? {
@@ -67,16 +64,13 @@ fn connection<A: App>(
         }
         buffer.drain(..buffer.len() - input.len());
         app.commands(client, Duration::ZERO);
-
-        // 3. Output. The client learns what the transport has taken, which is what DUP is about. If writing fails, what
-        // the Server said last is still read: it may say why, and then the stream ends.
+        // 3. Output. If writing fails, what the Server said last is still read: it may say why. Then the stream ends.
         let _ = client.poll_output(now()).write_with(|bytes| stream.write(bytes));
         let is_leaving = client.state() == State::Disconnected;
         if is_leaving {
             // DISCONNECT is out. To close with bytes unread would be a reset, which can destroy it: the Server closes.
             let _ = stream.shutdown(Shutdown::Write);
         }
-
         // 4. Input, for as long as the client has no deadline. The Server gets half a second to close.
         let due = wait(client.poll_timeout()).min(A::TICK);
         stream.set_read_timeout(Some(if is_leaving { Duration::from_millis(500) } else { due }))?;

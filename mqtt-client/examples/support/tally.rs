@@ -5,7 +5,8 @@ use mqtt_client::QoS;
 /// How many messages each client sends with each QoS.
 pub(crate) const MESSAGES: usize = 5;
 
-pub(crate) const EACH_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+/// In the order of sending, which is that of the cuts in `wire.rs`: no cut can fall on the DISCONNECT at the end.
+pub(crate) const EACH_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::ExactlyOnce, QoS::AtLeastOnce];
 
 /// How often each message of a client has arrived.
 #[derive(Default)]

@@ -19,14 +19,14 @@ pub(crate) const CUTS: usize = 4;
 fn is_cut(cuts: usize, packet: Packet<'_>) -> Option<bool> {
     let qos = |publish: Publish<'_>| publish.delivery.qos();
     match (cuts, packet) {
-        // A client that does not send it again has lost it.
-        (0, Packet::Publish(publish)) if qos(publish) == QoS::AtLeastOnce => Some(false),
         // It is sent again. A broker that does not know its identifier any more doubles it.
-        (1, Packet::Publish(publish)) if qos(publish) == QoS::ExactlyOnce => Some(true),
+        (0, Packet::Publish(publish)) if qos(publish) == QoS::ExactlyOnce => Some(true),
         // The broker has a message for a client that is away. One that keeps no Session has lost it.
-        (2, Packet::Pubrel { .. }) => Some(true),
+        (1, Packet::Pubrel { .. }) => Some(true),
         // The broker sends its message again. A client that does not know its identifier any more doubles it.
-        (3, Packet::Pubrec(_)) => Some(false),
+        (2, Packet::Pubrec(_)) => Some(false),
+        // A client that does not send it again has lost it.
+        (3, Packet::Publish(publish)) if qos(publish) == QoS::AtLeastOnce => Some(false),
         _ => None,
     }
 }
