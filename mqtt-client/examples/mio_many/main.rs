@@ -103,7 +103,10 @@ impl Peer {
             }
             // While answers wait for the socket, so does the Server. When it takes them, it is our turn again.
             match if self.client.wants_input() { stream.read(&mut chunk) } else { return Ok(()) } {
-                Ok(0) if is_leaving => return Ok(self.stream = None),
+                Ok(0) if is_leaving => {
+                    self.stream = None;
+                    return Ok(());
+                }
                 Ok(0) => return Err("the Server has closed the connection".into()),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) if matches!(error.kind(), WouldBlock | NotConnected) => return Ok(()),

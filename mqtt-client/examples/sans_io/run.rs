@@ -75,10 +75,9 @@ fn connection<A: App>(
         let due = wait(client.poll_timeout()).min(A::TICK);
         stream.set_read_timeout(Some(if is_leaving { Duration::from_millis(500) } else { due }))?;
         match stream.read(&mut chunk) {
-            Ok(0) if is_leaving => return Ok(()),
+            Ok(0) | Err(_) if is_leaving => return Ok(()),
             Ok(0) => return Err("the Server has closed the connection".into()),
             Ok(count) => buffer.extend_from_slice(&chunk[..count]),
-            Err(_) if is_leaving => return Ok(()),
             Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => {}
             Err(error) => return Err(error.into()),
         }
