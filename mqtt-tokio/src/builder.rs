@@ -106,7 +106,8 @@ impl Builder {
     ///
     /// When an attempt fails, the next address follows at once; when all have failed one after the other, there is the
     /// pause of [`Options::backoff`], and its limit of attempts counts such rounds. When a connection is lost that the
-    /// Server had accepted, the same address is tried first, as its Server has the Session.
+    /// Server had accepted, the same address is tried first, as its Server has the Session. A refusal such as bad
+    /// credentials is final when all addresses have refused in one round.
     ///
     /// User name and password in an address are for that one; for the others there are those of the first, or of the
     /// options. Other options can stand in the first address only.

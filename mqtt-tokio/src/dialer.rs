@@ -22,6 +22,8 @@ pub(crate) struct Dialer {
     at: usize,
     /// How many attempts failed since a Server last accepted a connection, or since the last pause.
     failed: usize,
+    /// Those of them after which the same Server need not be asked again.
+    refusals: Vec<ConnectionError>,
     /// A Server has accepted the present connection.
     accepted: bool,
 }
@@ -46,7 +48,16 @@ impl Dialer {
             _ => network.servers.iter().enumerate().map(login_of).collect(),
         };
         let backoff = options.backoff_settings().clone();
-        Self { network: Arc::new(network), backoff, hook, logins, at: 0, failed: 0, accepted: false }
+        Self {
+            network: Arc::new(network),
+            backoff,
+            hook,
+            logins,
+            at: 0,
+            failed: 0,
+            refusals: Vec::new(),
+            accepted: false,
+        }
     }
 
     /// The Server to try next, if the client knows its address.
@@ -76,20 +87,34 @@ impl Dialer {
     /// `once`: somebody waits for how the first attempt ends, and wants no second one with the same Server.
     pub(crate) fn lost(&mut self, error: &ConnectionError, now: Time, once: bool) -> Option<Duration> {
         self.backoff.lost(now);
-        if !self.should_retry(error) {
-            return None;
-        }
-        if std::mem::take(&mut self.accepted) {
-            self.failed = 0;
+        let retry = self.should_retry(error);
+        if std::mem::take(&mut self.accepted) || matches!(error, ConnectionError::Store(_)) {
+            self.refusals.clear();
+            if !retry {
+                return None;
+            }
         } else {
             self.failed += 1;
             self.at = (self.at + 1) % self.network.len();
+            if !retry {
+                self.refusals.push(error.clone());
+            }
+            // What one Server refuses, the next may allow.
             if self.failed < self.network.len() {
                 return Some(Duration::ZERO);
             }
-            self.failed = 0;
+            if once || self.refusals.len() == self.failed {
+                return None;
+            }
+            self.refusals.clear();
         }
-        if once { None } else { self.backoff.next_delay(fastrand::u32(..)) }
+        self.failed = 0;
+        self.backoff.next_delay(fastrand::u32(..))
+    }
+
+    /// Why there is no other attempt: a refusal says more than that another Server is not there.
+    pub(crate) fn reason(&mut self, last: ConnectionError) -> ConnectionError {
+        self.refusals.pop().unwrap_or(last)
     }
 
     fn should_retry(&self, error: &ConnectionError) -> bool {

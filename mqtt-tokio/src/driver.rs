@@ -99,7 +99,10 @@ impl Run {
                 // Whoever waits for the first attempt wants no other.
                 self.dialer.lost(&error, shared.now(), self.first.is_some())
             };
-            let Some(retry_in) = delay else { return self.give_up(error).await };
+            let Some(retry_in) = delay else {
+                let error = self.dialer.reason(error);
+                return self.give_up(error).await;
+            };
             {
                 let mut inner = shared.lock();
                 inner.tell(Status::Lost { error, retry_in }, &mut notices);

@@ -35,7 +35,7 @@ fn three(options: Options, connector: Connector) -> Builder {
 }
 
 async fn connected(status: &mut StatusStream) {
-    while !matches!(status.next().await, Some(Status::Connected { .. })) {}
+    while !matches!(status.next().await.expect("it gave up"), Status::Connected { .. }) {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,6 +99,40 @@ async fn the_server_that_has_the_session_is_tried_first() {
     let dialled = dialled.lock().unwrap().concat();
     assert!(dialled.starts_with("abbbcab"), "{dialled}");
     assert!(dialled.ends_with('b'), "{dialled}");
+}
+
+/// One that has lost its users says nothing about the others.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_final_when_all_servers_refuse() {
+    let with_user = |name: &str| {
+        let options = BrokerOptions::new().user(name, "secret");
+        Some(Arc::new(TestBroker::in_memory(Broker::with_options(options))))
+    };
+    let options = || options().credentials("u", Some("secret"));
+    let (connector, dialled) = hosts([("a", with_user("x")), ("b", None), ("c", with_user("u"))]);
+    let client: Client<PubSub> = three(options(), connector.clone()).start().unwrap();
+    connected(&mut client.status()).await;
+    client.disconnect(Drain::Now).await.unwrap();
+    let client: Client<PubSub> = three(options(), connector).connect().await.unwrap();
+    assert_eq!(client.server().unwrap().host(), "c");
+    assert_eq!(dialled.lock().unwrap().concat(), "abcabc");
+    client.disconnect(Drain::Now).await.unwrap();
+
+    let refused =
+        |error: &ConnectionError| matches!(error, ConnectionError::Protocol(error) if !error.is_retryable());
+    // Whoever waits for the first attempt hears of the refusal, whatever is wrong with the others.
+    let (connector, dialled) = hosts([("a", with_user("x")), ("b", None), ("c", None)]);
+    match three(options(), connector).connect::<PubSub>().await {
+        Err(ConnectError::Connection(error)) if refused(&error) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(dialled.lock().unwrap().concat(), "abc");
+
+    let (connector, dialled) = hosts(["a", "b", "c"].map(|host| (host, with_user("x"))));
+    let (client, driver) = three(options(), connector).build::<PubSub>().unwrap();
+    assert!(refused(&driver.await.unwrap_err()));
+    assert_eq!(dialled.lock().unwrap().concat(), "abc");
+    drop(client);
 }
 
 #[tokio::test(start_paused = true)]
