@@ -161,7 +161,8 @@ impl Builder {
         self
     }
 
-    /// Path, headers and limits of connections whose address says `ws://` or `wss://`.
+    /// Path, headers and limits of connections whose address says `ws://` or `wss://`. Of several such addresses all get
+    /// the headers.
     ///
     /// ```no_run
     /// use mqtt_tokio::{Builder, Client, Options, PubSub, WebSocket};
@@ -201,7 +202,7 @@ impl Builder {
     }
 
     /// Asks `hook` for user name and password before each attempt to connect, for those that run out, such as tokens.
-    /// They replace those of the options and of the address.
+    /// They replace those of the options and of the address, for whichever of [several](Self::server) is tried.
     ///
     /// The hook has 30 s, and an error of it counts as a failed attempt
     /// ([`Credentials`](crate::ConnectionError::Credentials)). As the next credentials may be better, a refusal of

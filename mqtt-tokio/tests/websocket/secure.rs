@@ -2,7 +2,7 @@
 
 use std::future::ready;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mqtt_codec::PacketType;
@@ -15,7 +15,8 @@ use mqtt_tokio::{
     Builder, Client, ConnectError, ConnectionError, Connector, Drain, PubSub, Status, Tls, TlsError,
     WebSocketError,
 };
-use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, duplex};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::server::{Mischief, Server};
@@ -145,10 +146,48 @@ async fn a_certificate_that_is_not_trusted_is_an_error_of_tls() {
     assert!(matches!(error, TlsError::UnknownIssuer(_) | TlsError::BadCertificate(_)), "{error:?}");
 }
 
+/// Whatever an attempt waits for, it ends in time, and at once if the client is closed.
+#[tokio::test(start_paused = true)]
+async fn each_step_of_an_attempt_has_the_deadline() {
+    let half = b"HTTP/1.1 101 x\r\n";
+    for (uri, answer) in
+        [("mqtts://h", &b""[..]), ("ws://h", b""), ("ws://h", half), ("wss://h", b"\x16\x03\x03")]
+    {
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let connector = Connector::new(move || {
+            let (client, mut stream) = duplex(10_000);
+            let streams = streams.clone();
+            async move {
+                stream.write_all(answer).await?;
+                streams.lock().unwrap().push(stream);
+                Ok::<_, io::Error>(client)
+            }
+        });
+        let options = options().connack_timeout(Duration::from_secs(7));
+        let builder = || {
+            let tls = Tls::new().ca(rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap().cert.pem());
+            Builder::new(uri, options.clone()).unwrap().tls(tls).connector(connector.clone())
+        };
+        let begin = Instant::now();
+        let error = builder().connect::<PubSub>().await.unwrap_err();
+        let timeout = matches!(
+            error,
+            ConnectError::Connection(ConnectionError::Protocol(mqtt_client::ConnectionError::ConnackTimeout))
+        );
+        assert!(timeout, "{uri}: {error:?}");
+        assert_eq!(begin.elapsed().as_secs(), 7, "{uri}");
+        let client: Client<PubSub> = builder().start().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let begin = Instant::now();
+        client.disconnect(Drain::Queue(Duration::from_secs(5))).await.unwrap();
+        assert!(begin.elapsed() < Duration::from_millis(10), "{uri}");
+    }
+}
+
 #[cfg(feature = "proxy")]
 #[tokio::test]
 async fn through_a_proxy() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+    use tokio::io::{AsyncReadExt, copy_bidirectional};
     use tokio::net::TcpListener;
 
     let secure = Secure::new(Server::new(5000, 2));
