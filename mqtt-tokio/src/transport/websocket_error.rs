@@ -16,7 +16,7 @@ pub enum WebSocketError {
     /// The server did not agree to the subprotocol that was offered [MQTT-6.0.0-3].
     #[error("the server did not agree to the WebSocket subprotocol {offered} [MQTT-6.0.0-3]")]
     Subprotocol {
-        /// What was offered: `mqtt`, or `mqttv3.1` for MQTT 3.1.
+        /// What was offered: `mqtt`, or `mqttv3.1, mqtt` for MQTT 3.1.
         offered: &'static str,
         /// What the server chose instead, escaped; `None` if it chose nothing.
         chosen: Option<String>,

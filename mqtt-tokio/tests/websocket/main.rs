@@ -73,7 +73,7 @@ async fn the_request_has_path_headers_and_subprotocol_of_the_version() {
     assert_eq!(request.uri().to_string(), "/a?b=c");
     for (name, value) in [
         ("host", "broker.local:8083"),
-        ("sec-websocket-protocol", "mqttv3.1"),
+        ("sec-websocket-protocol", "mqttv3.1, mqtt"),
         ("x-plant", "7"),
         ("authorization", "Bearer new"),
     ] {

@@ -89,3 +89,30 @@ async fn headers_of_the_hook_that_cannot_be_sent_may_be_better_next_time() {
         outcome(to(in_turn([])).credentials_from(hook)).await.unwrap();
     }
 }
+
+/// A broker that is about to stop closes once; the gateway in front of it knows `mqtt` only.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_the_gateway_does_not_know_is_not_for_ever() {
+    use futures::StreamExt;
+    let server = Server::new(1000, 1);
+    let first = Arc::new(Mutex::new(true));
+    let connector = Connector::new(move || {
+        let (client, stream) = duplex(1000);
+        let (server, first) = (server.clone(), std::mem::take(&mut *first.lock().unwrap()));
+        tokio::spawn(async move {
+            if !first {
+                return server.serve(stream).await;
+            }
+            let name = http::HeaderName::from_static("sec-websocket-protocol");
+            let builder = tokio_websockets::ServerBuilder::new();
+            let builder = builder.add_header(name, http::HeaderValue::from_static("mqtt")).unwrap();
+            let (_, mut websocket) = builder.accept(stream).await.unwrap();
+            drop(websocket.next().await);
+        });
+        ready(Ok::<_, io::Error>(client))
+    });
+    let options = options()
+        .backoff(Backoff::default().max_attempts(Some(10)))
+        .fallback(mqtt_tokio::Fallback::RefusedOrClosed);
+    outcome(Builder::new("ws://h", options).unwrap().connector(connector)).await.unwrap();
+}

@@ -39,7 +39,7 @@ const RESERVED: [&str; 5] = ["host", "upgrade", "connection", "content-length", 
 /// (`ws://broker.local`) it is what [`path`](Self::path) says, `/mqtt` unless told otherwise: EMQX, HiveMQ, VerneMQ and
 /// AWS IoT have it there, and mosquitto and aedes take any. RabbitMQ has it at `/ws`. `ws://broker.local/` asks for `/`.
 ///
-/// The subprotocol that is offered is `mqtt`, for MQTT 3.1 `mqttv3.1` [MQTT-6.0.0-3]. A server that does not agree to it
+/// The subprotocol that is offered is `mqtt`, for MQTT 3.1 `mqttv3.1` too [MQTT-6.0.0-3]. A server that does not agree to it
 /// is refused, as a browser does: it speaks another protocol, or a gateway in between has dropped the header.
 ///
 /// `Debug` shows the names of the headers, not their values.
@@ -114,7 +114,9 @@ impl WebSocket {
         extra: &[(String, String)],
     ) -> Result<BoxTransport, WebSocketError> {
         let subprotocol = match version {
-            ProtocolVersion::V3_1 => "mqttv3.1",
+            // A server that knows `mqtt` only must see the CONNECT, or a client that fell back to 3.1 is never refused
+            // that, and never tries 3.1.1 again.
+            ProtocolVersion::V3_1 => "mqttv3.1, mqtt",
             _ => "mqtt",
         };
         let key = base64(&fastrand::u128(..).to_ne_bytes());
@@ -252,7 +254,7 @@ fn check(head: &Head, subprotocol: &'static str, key: &str) -> Result<(), WebSoc
     }
     let mut chosen = head.values("sec-websocket-protocol").map(|value| value.escape_ascii().to_string());
     match (chosen.next(), chosen.next()) {
-        (Some(chosen), None) if chosen == subprotocol => Ok(()),
+        (Some(chosen), None) if subprotocol.split(", ").any(|offered| offered == chosen) => Ok(()),
         (chosen, _) => Err(WebSocketError::Subprotocol { offered: subprotocol, chosen }),
     }
 }

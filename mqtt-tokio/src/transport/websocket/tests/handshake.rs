@@ -79,16 +79,25 @@ async fn paths_and_hosts() {
 
 #[tokio::test]
 async fn mqtt_3_1_has_a_subprotocol_of_its_own() {
-    let (client, mut server) = duplex(4096);
-    let websocket = WebSocket::new();
-    let handshake = websocket.handshake(Box::new(client), TARGET, ProtocolVersion::V3_1, &[]);
-    let (opened, request) = tokio::join!(handshake, answer(&mut server, switching));
-    assert!(request.contains("Sec-WebSocket-Protocol: mqttv3.1\r\n"));
-    let error = opened.err().unwrap();
-    let WebSocketError::Subprotocol { offered: "mqttv3.1", chosen: Some(chosen) } = error else {
-        panic!("{error:?}");
-    };
-    assert_eq!(chosen, "mqtt");
+    for (chosen, agreed) in [("mqttv3.1", true), ("mqtt", true), ("mqttv3.1, mqtt", false), ("mqttv", false)]
+    {
+        let (client, mut server) = duplex(4096);
+        let websocket = WebSocket::new();
+        let handshake = websocket.handshake(Box::new(client), TARGET, ProtocolVersion::V3_1, &[]);
+        let choose = |key: &str| {
+            let answer = String::from_utf8(switching(key)).unwrap();
+            answer.replace("-Protocol: mqtt\r\n", &format!("-Protocol: {chosen}\r\n")).into_bytes()
+        };
+        let (opened, request) = tokio::join!(handshake, answer(&mut server, choose));
+        assert!(request.contains("Sec-WebSocket-Protocol: mqttv3.1, mqtt\r\n"));
+        match opened {
+            Ok(_) => assert!(agreed, "{chosen}"),
+            Err(WebSocketError::Subprotocol { offered: "mqttv3.1, mqtt", chosen: Some(is) }) => {
+                assert_eq!((is.as_str(), false), (chosen, agreed));
+            }
+            Err(error) => panic!("{chosen}: {error:?}"),
+        }
+    }
 }
 
 /// The answer of a server that agrees, with one thing replaced.
