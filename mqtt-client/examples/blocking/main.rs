@@ -90,7 +90,7 @@ impl App for Inner {
         }
     }
 
-    fn commands(&mut self, client: &mut Client<PubSub>, pause: Duration) {
+    fn commands(&mut self, client: &mut Client<PubSub>, pause: Duration) -> bool {
         loop {
             match self.calls.recv_timeout(pause) {
                 Ok((message, sender)) => match client.publish(message) {
@@ -98,8 +98,11 @@ impl App for Inner {
                     Ok(None) => drop(sender.send(Outcome::Delivered)),
                     Err(error) => println!("{error}"),
                 },
-                Err(Disconnected) => return client.disconnect(),
-                Err(_) => return,
+                Err(Disconnected) => {
+                    client.disconnect();
+                    return false;
+                }
+                Err(_) => return true,
             }
         }
     }

@@ -28,7 +28,8 @@ impl run::App for Job {
         Self::handle(self, event, client);
     }
 
-    fn commands(&mut self, _: &mut Client<PubSub>, pause: Duration) {
+    fn commands(&mut self, _: &mut Client<PubSub>, pause: Duration) -> bool {
         std::thread::sleep(pause);
+        true
     }
 }

@@ -18,8 +18,9 @@ pub(crate) trait App {
     /// Notes what happened.
     fn handle(&mut self, event: &Event<'_>, client: &mut Client<PubSub>);
 
-    /// Says what is to be done next, if anything: in every round, and for so long between two connections.
-    fn commands(&mut self, client: &mut Client<PubSub>, pause: Duration);
+    /// Says what is to be done next, if anything: in every round, and for so long between two connections. Returns false
+    /// when all is done, and it has called `disconnect`.
+    fn commands(&mut self, client: &mut Client<PubSub>, pause: Duration) -> bool;
 }
 
 /// Runs until the application disconnects, or there is to be no other attempt.
@@ -32,7 +33,9 @@ pub(crate) fn run(client: &mut Client<PubSub>, app: &mut impl App, server: Socke
         client.handle_close();
         println!("{error}");
         let pause = backoff.pause_after(error.downcast_ref(), now(), crate::support::random());
-        app.commands(client, pause.ok_or(error)?);
+        if !app.commands(client, pause.ok_or(error)?) {
+            break;
+        }
     }
     Ok(())
 }
