@@ -99,13 +99,13 @@ impl Backoff {
         self.connected_at = Some(now);
     }
 
-    /// Notes that the connection was lost; starts over if it had been stable.
-    pub fn lost(&mut self, now: Time) {
-        if let Some(since) = self.connected_at.take() {
-            if now - since >= self.stable_after {
-                self.attempts = 0;
-            }
+    /// Notes that the connection was lost; starts over if it had been stable, which is the answer.
+    pub fn lost(&mut self, now: Time) -> bool {
+        let stable = self.connected_at.take().is_some_and(|since| now - since >= self.stable_after);
+        if stable {
+            self.attempts = 0;
         }
+        stable
     }
 
     /// Whether `error` should be followed by another attempt.

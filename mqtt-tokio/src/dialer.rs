@@ -10,6 +10,9 @@ use crate::login::{Hook, Login};
 use crate::transport::{Dial, Network, ProxyError, WebSocketError};
 use crate::uri::Uri;
 
+/// After so many connections to one Server that did not last, the next one has its turn.
+const MANY_SHORT: u32 = 3;
+
 /// Attempts to connect, one after the other.
 pub(crate) struct Dialer {
     network: Arc<Network>,
@@ -26,6 +29,8 @@ pub(crate) struct Dialer {
     refusals: Vec<ConnectionError>,
     /// A Server has accepted the present connection.
     accepted: bool,
+    /// How many connections in a row a Server has accepted that did not last.
+    short: u32,
 }
 
 impl Dialer {
@@ -57,6 +62,7 @@ impl Dialer {
             failed: 0,
             refusals: Vec::new(),
             accepted: false,
+            short: 0,
         }
     }
 
@@ -86,12 +92,18 @@ impl Dialer {
     ///
     /// `once`: somebody waits for how the first attempt ends, and wants no second one with the same Server.
     pub(crate) fn lost(&mut self, error: &ConnectionError, now: Time, once: bool) -> Option<Duration> {
-        self.backoff.lost(now);
+        let stable = self.backoff.lost(now);
         let retry = self.should_retry(error);
         if std::mem::take(&mut self.accepted) || matches!(error, ConnectionError::Store(_)) {
             self.refusals.clear();
             if !retry {
                 return None;
+            }
+            self.short = if stable { 0 } else { self.short + 1 };
+            if self.short >= MANY_SHORT {
+                // It accepts, and does not keep what it accepts.
+                self.short = 0;
+                self.at = (self.at + 1) % self.network.len();
             }
         } else {
             self.failed += 1;

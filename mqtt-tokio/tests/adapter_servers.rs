@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{options, secs};
+use mqtt_codec::PacketType;
 use mqtt_tokio::mqtt_codec::OwnedBinaryData;
-use mqtt_tokio::testing::{Broker, BrokerOptions, Sessions, TestBroker};
+use mqtt_tokio::testing::{Broker, BrokerOptions, Faults, OnSend, Sessions, TestBroker, When};
 use mqtt_tokio::{
     Backoff, Builder, Client, ConnectError, ConnectReturnCode, ConnectionError, Connector, CredentialsError,
     DialError, Drain, Login, Options, PubSub, QoS, Status, StatusStream, UriError,
@@ -133,6 +134,42 @@ async fn a_refusal_is_final_when_all_servers_refuse() {
     assert!(refused(&driver.await.unwrap_err()));
     assert_eq!(dialled.lock().unwrap().concat(), "abc");
     drop(client);
+}
+
+/// A Server that accepts, and closes at once, does not keep the client from the next one.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_keeps_no_connection_is_left() {
+    let [bad, good] = [common::broker(), common::broker()];
+    let closes = || Faults::none().on_send(PacketType::Connack, When::Always, OnSend::CutAfter);
+    bad.with(|it| it.set_faults(closes()));
+    let (connector, dialled) = hosts([("a", Some(bad)), ("b", Some(Arc::clone(&good))), ("c", None)]);
+    let client: Client<PubSub> = three(options(), connector).start().unwrap();
+    client.publish("t", "x").qos(QoS::AtLeastOnce).await.unwrap();
+    assert_eq!(dialled.lock().unwrap().concat(), "aaab");
+    // One that lasts makes good for those before it.
+    for _ in 0..4 {
+        let mut status = client.status();
+        tokio::time::sleep(secs(100)).await;
+        good.cut_all();
+        connected(&mut status).await;
+    }
+    assert_eq!(dialled.lock().unwrap().concat(), "aaabbbbb");
+}
+
+/// TLS of the application's own connector is told as TLS too.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn tls_in_a_connector() {
+    use mqtt_tokio::TlsError;
+    let failing = || async {
+        let closed = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let error = TlsError::ClosedInHandshake(Arc::new(closed));
+        Err::<tokio::io::DuplexStream, _>(std::io::Error::from(error))
+    };
+    let failed = Builder::with_connector(Connector::new(failing), options()).connect::<PubSub>().await;
+    let Err(ConnectError::Connection(ConnectionError::Tls(TlsError::ClosedInHandshake(_)))) = failed else {
+        panic!("{failed:?}")
+    };
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,7 +91,7 @@ impl Network {
     /// A stream of bytes to the Server.
     async fn open(&self, server: Option<&Uri>) -> Result<BoxTransport, ConnectionError> {
         let server = match (&self.connector, server) {
-            (Some(connector), server) => return Ok((connector.open)(server).await?),
+            (Some(connector), server) => return (connector.open)(server).await.map_err(of_connector),
             (None, Some(server)) => server,
             (None, None) => return Err(DialError::NoAddress { host: String::new() }.into()),
         };
@@ -137,5 +137,13 @@ impl Network {
         }
         let _ = (server, version, headers);
         Ok(stream)
+    }
+}
+
+/// A connector can do TLS by itself.
+fn of_connector(error: DialError) -> ConnectionError {
+    match &error {
+        DialError::Connector(source) => TlsError::from_io(source).map_or(error.into(), ConnectionError::Tls),
+        _ => error.into(),
     }
 }

@@ -80,11 +80,10 @@ impl TlsError {
     ///
     /// True for all that the other side, the network, the clock or a renewed file can mend, even if that takes long: a
     /// client that goes on trying is there when the server has its new certificate. False for settings that stay
-    /// wrong, and where a client certificate is wanted and none is set.
+    /// wrong.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Config(error) => error.is_retryable(),
-            Self::ClientCertificateWanted(_) => false,
             _ => true,
         }
     }
@@ -288,6 +287,6 @@ mod tests {
             assert_eq!(error.is_retryable(), retryable, "{error}");
         }
         assert!(closed().is_retryable());
-        assert!(!TlsError::ClientCertificateWanted(Arc::new(closed())).is_retryable());
+        assert!(TlsError::ClientCertificateWanted(Arc::new(closed())).is_retryable());
     }
 }
