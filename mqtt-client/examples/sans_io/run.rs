@@ -18,8 +18,7 @@ pub(crate) trait App {
     /// Notes what happened.
     fn handle(&mut self, event: &Event<'_>, client: &mut Client<PubSub>);
 
-    /// Says what is to be done next, if anything: in every round, and for so long between two connections. Returns false
-    /// when all is done, and it has called `disconnect`.
+    /// Says what is to be done, in every round and for so long between two connections; false when all is done.
     fn commands(&mut self, client: &mut Client<PubSub>, pause: Duration) -> bool;
 }
 
@@ -29,13 +28,10 @@ pub(crate) fn run(client: &mut Client<PubSub>, app: &mut impl App, server: Socke
     let now = || Time::from_epoch(start.elapsed());
     let mut backoff = client.options().backoff_settings().clone();
     while let Err(error) = connection(client, app, &mut backoff, server, &now) {
-        // The Session is still there; only the connection is gone.
-        client.handle_close();
+        client.handle_close(); // The Session is still there.
         println!("{error}");
         let pause = backoff.pause_after(error.downcast_ref(), now(), crate::support::random());
-        if !app.commands(client, pause.ok_or(error)?) {
-            break;
-        }
+        let true = app.commands(client, pause.ok_or(error)?) else { break };
     }
     Ok(())
 }
