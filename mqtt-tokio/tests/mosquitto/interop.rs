@@ -42,6 +42,8 @@ async fn us_to_mosquitto_sub(version: ProtocolVersion) {
     for qos in EVERY_QOS {
         let (port, level) = (broker.port().to_string(), (qos as u8).to_string());
         client.publish("ours/état", "retained").qos(qos).retain(true).await.unwrap();
+        // What is confirmed came after it: mosquitto has it, even with QoS 0.
+        client.publish("done", "").qos(QoS::AtLeastOnce).await.unwrap();
         let mut command = program("mosquitto_sub");
         command.args(["-h", "127.0.0.1", "-p", &port, "-V", named(version), "-q", &level]);
         command.args(["-t", "ours/+", "-C", "2", "-F", "%q %r %t %p"]);
