@@ -70,10 +70,16 @@ impl Builder {
                 false if uri.has_options() => return Err(UriError::UnknownOption.into()),
                 false => builder,
             };
-            uri.scheme().check()?;
-            builder.network.servers.push(Arc::new(uri));
+            builder = builder.with_server(uri)?;
         }
         Ok(builder)
+    }
+
+    /// One address more, if this build can use it.
+    fn with_server(mut self, uri: Uri) -> Result<Self, ConnectError> {
+        uri.scheme().check()?;
+        self.network.servers.push(Arc::new(uri));
+        Ok(self)
     }
 
     /// A client whose transports `connector` opens, and nothing on top of them: whatever address they lead to is the
@@ -125,14 +131,12 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn server(mut self, uri: &str) -> Result<Self, ConnectError> {
+    pub fn server(self, uri: &str) -> Result<Self, ConnectError> {
         let uri: Uri = uri.parse()?;
         if uri.has_options() {
             return Err(UriError::UnknownOption.into());
         }
-        uri.scheme().check()?;
-        self.network.servers.push(Arc::new(uri));
-        Ok(self)
+        self.with_server(uri)
     }
 
     /// Opens streams of bytes in another way than by TCP or Unix domain sockets: see [`Connector`].
